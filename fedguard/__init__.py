@@ -1,0 +1,43 @@
+"""fedguard: robust aggregation for federated learning on Flower. Numpy only at import."""
+
+from __future__ import annotations
+
+from fedguard.blocks import Blocks, Debug, InMemory
+from fedguard.defence import Aggregate, Blockwise, Linear, Stage, aggregate, chain, passes
+from fedguard.probes import Probe, Statistics, gram
+from fedguard.scoring import Scorer, robust_z
+from fedguard.server import Policy, commit_round, step
+from fedguard.state import MemoryStore, State, StateStore
+from fedguard.types import Cohort, Fault, RoundReport, Update, Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aggregate",
+    "Blocks",
+    "Blockwise",
+    "Cohort",
+    "Debug",
+    "Fault",
+    "InMemory",
+    "Linear",
+    "MemoryStore",
+    "Policy",
+    "Probe",
+    "RoundReport",
+    "Scorer",
+    "Stage",
+    "State",
+    "StateStore",
+    "Statistics",
+    "Update",
+    "Verdict",
+    "__version__",
+    "aggregate",
+    "chain",
+    "commit_round",
+    "gram",
+    "passes",
+    "robust_z",
+    "step",
+]

@@ -1,0 +1,129 @@
+"""Every error fedguard raises on purpose. Values stay on the error; messages say what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "ConfigError",
+    "DuplicateUpdate",
+    "FedguardError",
+    "InvalidParameter",
+    "MissingData",
+    "MissingExtra",
+    "NonFiniteUpdate",
+    "NotARule",
+    "ShapeMismatch",
+    "StageFailed",
+    "StaleCommit",
+    "TooFewUpdates",
+    "UnknownName",
+]
+
+
+class FedguardError(Exception):
+    """Something fedguard refused to do, or could not do."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class InvalidParameter(FedguardError, ValueError):
+    """A parameter is outside the range its definition allows."""
+
+
+class ShapeMismatch(FedguardError, ValueError):
+    """Updates of one cohort must be one-dimensional, of equal length and of a real float dtype."""
+
+
+class DuplicateUpdate(FedguardError, ValueError):
+    """A client may contribute one update a round."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        super().__init__(f"client {client!r} sent more than one update in the round; keep one")
+
+
+class TooFewUpdates(FedguardError):
+    """A stage was given fewer updates than its bound allows."""
+
+    def __init__(self, stage: str, bound: str, needed: int, got: int) -> None:
+        self.stage, self.bound, self.needed, self.got = stage, bound, needed, got
+        super().__init__(
+            f"{stage} needs at least {needed} updates ({bound}) and got {got}: "
+            "lower f, or wait for more clients"
+        )
+
+
+class NonFiniteUpdate(FedguardError, ValueError):
+    """Rows with NaN or infinite values cannot be planned on (0 * inf is NaN)."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self.rows = tuple(rows)
+        super().__init__(
+            f"rows {', '.join(map(str, self.rows))} are not finite (NaN, infinite, or a squared "
+            "norm that overflows float64): refuse them before aggregating"
+        )
+
+
+class NotARule(FedguardError, ValueError):
+    """A defence must end in a rule that leaves one row."""
+
+    def __init__(self, defence: str, rows: int) -> None:
+        self.defence, self.rows = defence, rows
+        super().__init__(
+            f"{defence} leaves {rows} rows: end it with a rule, as in chain({defence}, mean())"
+        )
+
+
+class StageFailed(FedguardError, RuntimeError):
+    """A stage raised, or broke its contract, on one block of columns."""
+
+    def __init__(self, stage: str, columns: slice, shape: tuple[int, ...], why: str) -> None:
+        self.stage, self.columns, self.shape, self.why = stage, columns, shape, why
+        super().__init__(
+            f"{stage} failed on columns {columns.start}:{columns.stop} (block {shape}): {why}"
+        )
+
+
+class StaleCommit(FedguardError):
+    """The round to be committed is not the one the store expects next."""
+
+    def __init__(self, expected: int, stored: int) -> None:
+        self.expected, self.stored = expected, stored
+        super().__init__(
+            f"round {expected} cannot be committed: the store already holds {stored} rounds; "
+            "another server may be running this federation"
+        )
+
+
+class ConfigError(FedguardError, ValueError):
+    """A scenario, an expression or a setting cannot be understood."""
+
+
+class UnknownName(ConfigError):
+    """A name that is not in the list of known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.known)}"
+        self.nearest = near[0] if near else None
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+class MissingData(FedguardError, FileNotFoundError):
+    """A data set is not on this machine."""
+
+    def __init__(self, dataset: str, how: str) -> None:
+        self.dataset, self.how = dataset, how
+        super().__init__(f"the data set {dataset!r} is not here: {how}")
+
+
+class MissingExtra(FedguardError, ImportError):
+    """A feature needs an optional dependency."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature, self.extra = feature, extra
+        super().__init__(f"{feature} needs more packages: pip install 'fedguard[{extra}]'")

@@ -1,0 +1,108 @@
+"""Statistics that are sums over column blocks: all that a defence may know before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedguard.blocks import Blocks
+from fedguard.types import Array
+
+__all__ = ["Float64", "Probe", "Statistics", "gram", "probe"]
+
+Float64 = NDArray[np.float64]
+
+
+class Probe(NamedTuple):
+    """An additive statistic of the rows.
+
+    `on_block` maps a block, shape (n, columns), to that block's term of the sum, a float64 array
+    whose first one or two axes (`row_axes`) have length n. When `linear`, rows W X have the
+    statistic W S (one row axis) or W S Wᵀ (two), so a linear stage needs no further pass.
+    """
+
+    name: str
+    on_block: Callable[[Array], Float64]
+    row_axes: int = 1
+    linear: bool = True
+
+    def take(self, value: Float64, rows: Sequence[int] | NDArray[np.intp]) -> Float64:
+        """The statistic of some of the rows."""
+        return value[np.ix_(*[np.asarray(rows, np.intp)] * self.row_axes)]
+
+    def through(self, value: Float64, weights: Float64) -> Float64:
+        """The statistic of the rows `weights @ X`."""
+        moved = np.tensordot(weights, value, axes=1)
+        return moved if self.row_axes == 1 else moved @ weights.T
+
+
+def _gram_of_block(block: Array) -> Float64:
+    rows = block.astype(np.float64)
+    return rows @ rows.T
+
+
+gram = Probe("gram", _gram_of_block, row_axes=2)
+"""G = X Xᵀ in float64: every distance, norm and angle between rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What is known of n rows: one value per probe."""
+
+    n: int
+    values: Mapping[Probe, Float64]
+
+    @property
+    def gram(self) -> Float64:
+        """G, shape (n, n)."""
+        return self.values[gram]
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Statistics:
+        taken = {each: each.take(value, rows) for each, value in self.values.items()}
+        return Statistics(len(rows), taken)
+
+    def through(self, weights: Float64) -> Statistics:
+        """What is still known of the rows `weights @ X`: shape of weights (m, n)."""
+        moved = {
+            each: each.through(value, weights) for each, value in self.values.items() if each.linear
+        }
+        return Statistics(weights.shape[0], moved)
+
+    def non_finite(self) -> NDArray[np.intp]:
+        """Rows that hold a NaN or an infinity, read off the diagonal of G."""
+        return np.flatnonzero(~np.isfinite(np.diagonal(self.gram)))
+
+
+def probe(
+    blocks: Blocks,
+    probes: Iterable[Probe],
+    rows: Callable[[Array, slice], Array] | None = None,
+    n: int | None = None,
+) -> Statistics:
+    """Collect `probes` in one pass over `blocks`, or over `rows(block, columns)`, of which n.
+
+    >>> from fedguard.blocks import InMemory
+    >>> probe(InMemory(np.array([[3.0, 4.0], [0.0, 1.0]])), [gram]).gram
+    array([[25.,  4.],
+           [ 4.,  1.]])
+    """
+    wanted = tuple(dict.fromkeys(probes))
+
+    def collect(block: Array, columns: slice) -> tuple[Float64, ...]:
+        seen = block if rows is None else rows(block, columns)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return tuple(each.on_block(seen) for each in wanted)
+
+    n = blocks.n if n is None else n
+    values: dict[Probe, Any] = dict.fromkeys(wanted, 0.0)
+    for terms in blocks.map(collect):
+        for each, term in zip(wanted, terms, strict=True):
+            values[each] = values[each] + term
+    for each in wanted:
+        if np.ndim(values[each]) == 0:  # there was no column
+            values[each] = np.zeros((n,) * each.row_axes)
+    return Statistics(n, values)

@@ -1,0 +1,111 @@
+"""A round, as a pure function, and the shell that makes it durable before anyone sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fedguard.blocks import InMemory
+from fedguard.defence import Aggregate, Defence, aggregate, initial_state, survey
+from fedguard.errors import TooFewUpdates
+from fedguard.probes import Statistics, gram
+from fedguard.scoring import Scorer
+from fedguard.state import State, StateStore
+from fedguard.types import Cohort, RoundReport, Vector, Verdict
+
+__all__ = ["Policy", "commit_round", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decided: the defence, who scores, and from where a client is suspected.
+
+    A client is a suspect when its score in any family exceeds `suspect_above` robust standard
+    deviations. Suspicion is told, it does not act: the defence bounds the harm.
+    """
+
+    defence: Defence
+    scorers: tuple[Scorer, ...] = ()
+    suspect_above: float = 5.0
+
+
+def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
+    """Turn a round's updates into one vector, shape (d,), or hold the round and give None.
+
+    Pure: no clock, no I/O, no hidden randomness; the same arguments give the same bits. Rows
+    that are not finite are refused, never planned on. When the defence cannot run the round is
+    held: the model stays and the report says why.
+    """
+    blocks = InMemory([update.delta for update in cohort.updates])
+    remembered = initial_state(policy.defence) if state.defence is None else state.defence
+    probes = [gram, *(each for scorer in policy.scorers for each in scorer.probes)]
+    statistics = survey(policy.defence, blocks, remembered, probes)
+    refused = set(statistics.non_finite().tolist())
+    admitted = [row for row in range(blocks.n) if row not in refused]
+    scored = statistics.take(admitted)
+    scores = {scorer.family: scorer.score(scored) for scorer in policy.scorers}
+    outcome = _aggregate(policy.defence, blocks, remembered, statistics, admitted)
+    result = outcome if isinstance(outcome, Aggregate) else None
+    weights = result.weights if result else None
+    report = RoundReport(
+        round=state.round + 1,
+        defence=policy.defence.name,
+        verdicts=tuple(_verdicts(cohort, admitted, weights, scores, policy.suspect_above)),
+        held=outcome if isinstance(outcome, str) else None,
+        norm=float(np.linalg.norm(result.vector.astype(np.float64))) if result else 0.0,
+    )
+    after = State(state.round + 1, result.state if result else state.defence)
+    return (result.vector if result else None), report, after
+
+
+def commit_round(
+    store: StateStore, cohort: Cohort, policy: Policy
+) -> tuple[Vector | None, RoundReport]:
+    """Load, step, commit; only then does the caller get what it may publish."""
+    state = store.load()
+    vector, report, after = step(state, cohort, policy)
+    store.commit(after, report, expected_round=state.round)
+    return vector, report
+
+
+def _aggregate(
+    defence: Defence,
+    blocks: InMemory,
+    state: tuple[Any, ...],
+    statistics: Statistics,
+    admitted: list[int],
+) -> Aggregate | str:
+    """The aggregate of the admitted rows, or why there is none."""
+    if not admitted:
+        return "no admissible update"
+    kept = range(blocks.n, statistics.n)  # reference rows
+    if len(admitted) < blocks.n:
+        blocks = blocks.take(admitted)
+    try:
+        result = aggregate(defence, blocks, state, statistics.take([*admitted, *kept]))
+    except TooFewUpdates as error:
+        return str(error)
+    if not np.isfinite(result.vector).all():
+        return "the aggregate is not finite"
+    return result
+
+
+def _verdicts(
+    cohort: Cohort, admitted: list[int], weights: Any, scores: dict[str, Any], suspect_above: float
+) -> list[Verdict]:
+    places = {row: place for place, row in enumerate(admitted)}
+    verdicts = [Verdict(each.client, False, each.reason, each.detail) for each in cohort.faults]
+    for row, update in enumerate(cohort.updates):
+        place = places.get(row)
+        if place is None:
+            detail = "the update holds a NaN, an infinity or an overflow"
+            verdict = Verdict(update.client, False, "non-finite", detail)
+        else:
+            own = {family: float(values[place]) for family, values in scores.items()}
+            weight = None if weights is None else float(weights[place])
+            suspected = max(own.values(), default=0.0) > suspect_above
+            verdict = Verdict(update.client, True, scores=own, weight=weight, suspected=suspected)
+        verdicts.append(replace(verdict, num_examples=update.num_examples))
+    return sorted(verdicts, key=lambda verdict: verdict.client)

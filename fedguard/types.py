@@ -1,0 +1,107 @@
+"""What a round is made of: updates in, verdicts and a report out. All frozen, all plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedguard.errors import DuplicateUpdate
+
+__all__ = ["Array", "Cohort", "Fault", "RoundReport", "Update", "Vector", "Verdict"]
+
+
+Array = NDArray[np.floating[Any]]
+Vector = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One client's contribution to one round.
+
+    `delta` is the client's parameters minus the global model's: shape (d,), a real float dtype,
+    in the model's units. `num_examples` is what the client *claims*; nothing trusts it.
+    """
+
+    client: str
+    delta: Vector
+    num_examples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a client's reply never became an update: a stable `reason` and a sentence of `detail`."""
+
+    client: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A round's updates in client order, and the faults of those who sent none that counts."""
+
+    updates: tuple[Update, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of(cls, updates: Iterable[Update], faults: Iterable[Fault] = ()) -> Cohort:
+        """Sort by client, whatever order replies came in. Raises `DuplicateUpdate`."""
+        rows = sorted(updates, key=lambda update: update.client)
+        for one, next_one in pairwise(rows):
+            if one.client == next_one.client:
+                raise DuplicateUpdate(one.client)
+        return cls(tuple(rows), tuple(sorted(faults, key=lambda fault: fault.client)))
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        return tuple(update.client for update in self.updates)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the server decided about one client in one round.
+
+    `scores` maps a family (magnitude, direction, ...) to a robust z: higher is stranger.
+    `weight` is the client's share of the aggregate, None where the rule mixes coordinates
+    (trimmed mean, median) and no single share exists. `reason` says why it was not admitted.
+    """
+
+    client: str
+    admitted: bool
+    reason: str = ""
+    detail: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    weight: float | None = None
+    suspected: bool = False
+    num_examples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """Everything one round decided. Metrics, events and audit entries derive from it.
+
+    `held` is None when the round moved the model, otherwise the reason it did not.
+    """
+
+    round: int
+    defence: str
+    verdicts: tuple[Verdict, ...]
+    held: str | None = None
+    norm: float = 0.0
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        return tuple(verdict.client for verdict in self.verdicts if verdict.admitted)
+
+    @property
+    def refused(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.admitted)
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        return tuple(verdict.client for verdict in self.verdicts if verdict.suspected)

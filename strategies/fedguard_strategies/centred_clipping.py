@@ -1,0 +1,45 @@
+"""Centred clipping: pull the last aggregate towards each row, by no more than a radius."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedguard.defence import Linear, Stage
+from fedguard.probes import Statistics, gram
+from fedguard.types import Vector
+from fedguard_strategies.bounds import label, need
+from fedguard_strategies.geometry import distances_to
+
+__all__ = ["centred_clipping"]
+
+
+def centred_clipping(tau: float, iterations: int = 3) -> Stage:
+    """Move the centre v by the mean of (x_i - v) min(1, tau / ||x_i - v||), a few times.
+
+    v starts at the last round's answer (zero in the first), the one row of history kept. `tau` is
+    in the model's units. Falls to attacks aimed at the stale centre (ROP).
+
+    Bound: n >= 1
+    Source: Karimireddy et al., ICML 2021, algorithm 2
+    """
+    need(tau > 0, "tau must be positive", tau)
+    need(iterations >= 1, "iterations must be at least 1", iterations)
+
+    def plan(rows: Statistics, last: Any) -> tuple[Linear, Any]:
+        n = rows.n - 1  # the last row is the centre
+        weights = np.zeros(rows.n)
+        weights[n] = 1.0
+        for _ in range(iterations):
+            distances = distances_to(rows.gram, weights)[:n]
+            pulls = tau / np.maximum(distances, tau) / n
+            weights = weights * (1.0 - pulls.sum())
+            weights[:n] += pulls
+        return Linear(weights[None, :]), last
+
+    def remember(last: Any, output: Vector) -> Vector:
+        return output
+
+    name = label("centred_clipping", tau=tau, iterations=None if iterations == 3 else iterations)
+    return Stage(name, 1, "n >= 1", plan, probes=(gram,), remember=remember)

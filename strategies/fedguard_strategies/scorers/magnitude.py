@@ -1,0 +1,25 @@
+"""Magnitude: is the row longer or shorter than the cohort's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedguard.probes import Float64, Statistics, gram
+from fedguard.scoring import Scorer, robust_z
+from fedguard_strategies.geometry import norms
+
+__all__ = ["magnitude"]
+
+
+def magnitude() -> Scorer:
+    """Absolute robust z of the log norm: boosting and free-riding are equally strange.
+
+    Source: log-norm form of the norm tests in Nguyen et al. (FLAME), USENIX Security 2022
+    """
+
+    def score(rows: Statistics) -> Float64:
+        lengths = norms(rows.gram)
+        floor = 1e-9 * float(lengths.max(initial=0.0)) or 1.0
+        return np.abs(robust_z(np.log(np.maximum(lengths, floor))))
+
+    return Scorer("magnitude()", "magnitude", score, probes=(gram,))

@@ -1,0 +1,94 @@
+"""Every public factory against every promise of `fedguard.testing`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import fedguard_strategies as rules
+from fedguard import Blockwise, Stage, chain, passes, testing
+from fedguard.defence import Defence
+
+
+class Case(NamedTuple):
+    defence: Defence
+    f: int = 0  # wild rows it survives
+    excused: tuple[str, ...] = ()
+
+
+F = 3
+END = rules.mean()
+IN_UNITS = ("check_scales",)  # its radius is in the model's units
+ABSOLUTE = Stage(
+    "absolute()",
+    1,
+    "n >= 1",
+    lambda rows, state: (Blockwise(np.abs, rows=rows.n), state),
+    blockwise=True,
+)
+CASES = {
+    "mean": Case(rules.mean()),
+    "norm_clipping": Case(chain(rules.norm_clipping(5.0), END), excused=IN_UNITS),
+    "clip_by_median_norm": Case(chain(rules.clip_by_median_norm(), END), F),
+    "arc": Case(chain(rules.arc(F), END), F),
+    "trimmed_mean": Case(rules.trimmed_mean(F), F),
+    "coordinate_median": Case(rules.coordinate_median(), F),
+    "mean_around_median": Case(rules.mean_around_median(F), F),
+    "krum": Case(rules.krum(F), F),
+    "multi_krum": Case(rules.multi_krum(F), F),
+    "geometric_median": Case(rules.geometric_median(), F),
+    "nnm": Case(chain(rules.nnm(F), rules.trimmed_mean(F)), F),
+    "bucketing": Case(
+        chain(rules.bucketing(2), rules.coordinate_median()), 2, excused=("check_client_order",)
+    ),
+    "centred_clipping": Case(rules.centred_clipping(5.0), F, excused=IN_UNITS),
+    "caf": Case(rules.caf(F), F),
+    "chain": Case(chain(rules.arc(F), rules.nnm(F), rules.caf(F)), F),
+    "probe after block-wise": Case(chain(rules.nnm(F), ABSOLUTE, rules.krum(F))),
+}
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(12, 30)) + rng.normal(size=30)).astype(np.float32)
+
+
+def test_every_public_factory_is_in_the_table() -> None:
+    assert set(rules.__all__) <= set(CASES)
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_promise(name: str, check, rows: np.ndarray) -> None:
+    case = CASES[name]
+    if check.__name__ in case.excused:
+        with pytest.raises(AssertionError):  # excused because it cannot hold, not to save work
+            check(case.defence, rows)
+    else:
+        check(case.defence, rows)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].f])
+def test_wild_rows_are_bounded(name: str, rows: np.ndarray) -> None:
+    testing.check_bounds_wild_rows(CASES[name].defence, rows, CASES[name].f)
+
+
+def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:
+    assert passes(CASES["chain"].defence) == 2
+    assert passes(CASES["probe after block-wise"].defence) == 3
+
+
+def test_mean_is_not_bounded(rows: np.ndarray) -> None:
+    with pytest.raises(AssertionError):
+        testing.check_bounds_wild_rows(rules.mean(), rows, 1)
+
+
+@pytest.mark.parametrize("name", rules.__all__)
+def test_docstring_tells_bound_and_source(name: str) -> None:
+    text = inspect.getdoc(getattr(rules, name)) or ""
+    assert "Bound: n >=" in text
+    assert "Source: " in text
