@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from fedguard.errors import FedguardError, InvalidParameter, ShapeMismatch, StageFailed
 from fedguard.types import Array, Vector
 
-__all__ = ["BLOCK_COLUMNS", "Blocks", "Debug", "InMemory", "OnBlock"]
+__all__ = ["BLOCK_COLUMNS", "Blocks", "Debug", "InMemory", "OnBlock", "one_blas_thread"]
 
 BLOCK_COLUMNS = 8192
 """The canonical block: sums over blocks are taken in this size and order on every backend."""
@@ -118,6 +121,20 @@ class Debug:
 
     def map(self, function: OnBlock[T]) -> Iterator[T]:
         return self._blocks.map(_checked(function))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Run BLAS in the calling thread: blocks fit the cache, and the bits depend on no core count.
+
+    (A threaded OpenBLAS also spins after each call and slows whatever runs next.)
+    """
+    limits: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return limits
 
 
 def _checked(function: OnBlock[T]) -> Callable[[Array, slice], T]:

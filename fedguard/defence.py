@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedguard.blocks import Blocks, InMemory
+from fedguard.blocks import Blocks, InMemory, one_blas_thread
 from fedguard.errors import InvalidParameter, NonFiniteUpdate, NotARule, StageFailed, TooFewUpdates
 from fedguard.probes import Float64, Probe, Statistics, gram, probe
 from fedguard.types import Array, Vector
@@ -301,9 +301,10 @@ def transform(
     program, states = _plan(stages, blocks, state, statistics)
     rows = np.empty((program.rows, blocks.d), blocks.dtype)
     start = 0
-    for piece in blocks.map(program):
-        rows[:, start : start + piece.shape[1]] = piece
-        start += piece.shape[1]
+    with one_blas_thread():
+        for piece in blocks.map(program):
+            rows[:, start : start + piece.shape[1]] = piece
+            start += piece.shape[1]
     return rows, tuple(states), program.weights
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedguard.blocks import Blocks
+from fedguard.blocks import Blocks, one_blas_thread
 from fedguard.types import Array
 
 __all__ = ["Float64", "Probe", "Statistics", "gram", "probe"]
@@ -99,9 +99,10 @@ def probe(
 
     n = blocks.n if n is None else n
     values: dict[Probe, Any] = dict.fromkeys(wanted, 0.0)
-    for terms in blocks.map(collect):
-        for each, term in zip(wanted, terms, strict=True):
-            values[each] = values[each] + term
+    with one_blas_thread():
+        for terms in blocks.map(collect):
+            for each, term in zip(wanted, terms, strict=True):
+                values[each] = values[each] + term
     for each in wanted:
         if np.ndim(values[each]) == 0:  # there was no column
             values[each] = np.zeros((n,) * each.row_axes)

@@ -1,0 +1,24 @@
+"""Clients, honest and malicious. Behaviours are numpy only; `fedguard_clients.app` needs torch."""
+
+from __future__ import annotations
+
+from fedguard_clients.behaviour import Behaviour, Examples, Trigger, honest
+from fedguard_clients.data_poisoning import backdoor, label_flip
+from fedguard_clients.model_poisoning import free_rider, gaussian_noise, scaled_negation, sign_flip
+
+ATTACKS = (label_flip, sign_flip, scaled_negation, gaussian_noise, backdoor, free_rider)
+"""Every malicious behaviour, as the command line lists them."""
+
+__all__ = [
+    "ATTACKS",
+    "Behaviour",
+    "Examples",
+    "Trigger",
+    "backdoor",
+    "free_rider",
+    "gaussian_noise",
+    "honest",
+    "label_flip",
+    "scaled_negation",
+    "sign_flip",
+]

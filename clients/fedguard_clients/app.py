@@ -1,0 +1,78 @@
+"""A Flower ClientApp that trains in PyTorch and behaves as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from fedguard_clients.behaviour import Behaviour, Examples
+from fedguard_clients.training import (
+    CRAFT,
+    Training,
+    draw_batches,
+    flat,
+    local_sgd,
+    stream,
+    unflat,
+)
+
+__all__ = ["Task", "client_app", "train_reply"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """All a client needs for a round. `examples` are already poisoned by `behaviour`."""
+
+    client: int
+    model: Callable[[], nn.Module]
+    examples: Examples
+    behaviour: Behaviour
+    training: Training
+    seed: int
+
+
+def client_app(task_of: Callable[[Context], Task]) -> ClientApp:
+    """A ClientApp whose clients get their task from `task_of(context)`.
+
+    `task_of` must pickle: Flower's simulation sends the app to Ray's workers. A query answers
+    with the node's partition, so that a simulation can call the roll.
+    """
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        return train_reply(message, task_of(context))
+
+    @app.query()
+    def query(message: Message, context: Context) -> Message:
+        partition = MetricRecord({"partition-id": int(context.node_config["partition-id"])})
+        return Message(RecordDict({"node": partition}), reply_to=message)
+
+    return app
+
+
+def train_reply(message: Message, task: Task) -> Message:
+    """Train from the message's global model and answer with this client's parameters."""
+    server_round = int(str(message.content.config_records["config"]["server-round"]))
+    model = task.model()
+    start = message.content.array_records["arrays"].to_torch_state_dict()
+    model.load_state_dict(start)
+    metrics = MetricRecord({"num-examples": len(task.examples.y)})
+    if task.behaviour.trains:
+        batches = draw_batches(
+            task.training, len(task.examples.y), task.seed, task.client, server_round
+        )
+        x, y = torch.from_numpy(task.examples.x), torch.from_numpy(task.examples.y)
+        metrics["train-loss"] = local_sgd(model, x, y, batches, task.training.learning_rate)
+    state = model.state_dict()
+    if task.behaviour.craft:
+        base = flat(start)
+        rng = stream(task.seed, CRAFT, task.client, server_round)
+        state = unflat(base + task.behaviour.craft(flat(state) - base, rng), like=state)
+    reply = RecordDict({"arrays": ArrayRecord(state), "metrics": metrics})
+    return Message(reply, reply_to=message)

@@ -1,0 +1,67 @@
+"""Attacks on the update itself: trained, or not, and then turned against the model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedguard.errors import InvalidParameter
+from fedguard.types import Vector
+from fedguard_clients.behaviour import Behaviour, label
+
+__all__ = ["free_rider", "gaussian_noise", "scaled_negation", "sign_flip"]
+
+
+def sign_flip() -> Behaviour:
+    """Send the opposite of the trained update.
+
+    Source: Li et al. (RSA), AAAI 2019, section 5
+    """
+    return Behaviour("sign_flip()", craft=lambda delta, rng: -delta)
+
+
+def scaled_negation(scale: float = 10.0) -> Behaviour:
+    """Send the opposite of the trained update, `scale` times as long.
+
+    Source: Li et al. (RSA), AAAI 2019, section 5 (sign flipping with magnitude)
+    """
+    _positive("scale", scale)
+
+    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+        return delta * np.asarray(-scale, delta.dtype)
+
+    return Behaviour(label("scaled_negation", scale=scale), craft=craft)
+
+
+def gaussian_noise(scale: float = 10.0) -> Behaviour:
+    """Send Gaussian noise `scale` times as long as the trained update.
+
+    Source: Blanchard et al., NeurIPS 2017, section 6.1 (noise relative to the update here)
+    """
+    _positive("scale", scale)
+
+    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+        noise = rng.standard_normal(delta.shape, np.float32).astype(delta.dtype)
+        length = float(np.linalg.norm(noise)) or 1.0
+        return noise * np.asarray(scale * float(np.linalg.norm(delta)) / length, delta.dtype)
+
+    return Behaviour(label("gaussian_noise", scale=scale), craft=craft)
+
+
+def free_rider(noise: float = 1e-3) -> Behaviour:
+    """Do no work: send the global model back with noise of standard deviation `noise`.
+
+    Source: Lin et al., "Free-riders in Federated Learning", 2019, section 4.1
+    """
+    _positive("noise", noise)
+
+    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+        return rng.standard_normal(delta.shape, np.float32).astype(delta.dtype) * np.asarray(
+            noise, delta.dtype
+        )
+
+    return Behaviour(label("free_rider", noise=noise), craft=craft, trains=False)
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InvalidParameter(f"{name} must be positive, got {value!r}")

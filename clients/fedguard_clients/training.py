@@ -1,0 +1,73 @@
+"""Local training in PyTorch: plain SGD over batches drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedguard.types import Vector
+
+__all__ = ["Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
+
+DATA, CRAFT, BATCHES = 1, 2, 3  # streams of random numbers that never meet
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Local work a round: `steps` SGD steps of `batch` examples at `learning_rate`."""
+
+    steps: int = 10
+    batch: int = 32
+    learning_rate: float = 0.1
+
+
+def stream(seed: int, purpose: int, client: int, server_round: int = 0) -> np.random.Generator:
+    """The generator of one client, for one purpose, in one round."""
+    return np.random.default_rng([seed, purpose, client, server_round])
+
+
+def draw_batches(
+    training: Training, examples: int, seed: int, client: int, server_round: int
+) -> NDArray[np.int64]:
+    """Indices of the batches, drawn with replacement, shape (steps, batch)."""
+    rng = stream(seed, BATCHES, client, server_round)
+    return rng.integers(0, examples, size=(training.steps, training.batch))
+
+
+def local_sgd(
+    model: nn.Module, x: Tensor, y: Tensor, batches: NDArray[np.int64], learning_rate: float
+) -> float:
+    """Train `model` in place on one batch a step; returns the mean loss (cross-entropy)."""
+    model.train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    losses = []
+    for batch in torch.from_numpy(batches):
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    return float(np.mean(losses))
+
+
+def flat(state: Mapping[str, Tensor]) -> Vector:
+    """The float tensors of a state dict as one vector, in its order."""
+    pieces = [each.detach().reshape(-1) for each in state.values() if each.is_floating_point()]
+    return torch.cat(pieces).numpy()
+
+
+def unflat(vector: Vector, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with its float tensors taken from `vector` and the others from `like`."""
+    state, start = {}, 0
+    for name, tensor in like.items():
+        state[name] = tensor
+        if tensor.is_floating_point():
+            piece = vector[start : start + tensor.numel()].reshape(tensor.shape)
+            state[name] = torch.from_numpy(piece).to(tensor.dtype)
+            start += tensor.numel()
+    return state

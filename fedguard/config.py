@@ -1,0 +1,75 @@
+"""Expressions in files: `chain(arc(f=4), caf(f=4))`, read against named factories, never run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fedguard.errors import ConfigError, FedguardError, UnknownName
+
+__all__ = ["Factories", "parse_expression"]
+
+Factories = Mapping[str, Callable[..., Any]]
+
+
+def parse_expression(text: str, factories: Factories, kind: str) -> Any:
+    """Build what `text` says: calls of `factories` with literals or such calls as arguments.
+
+    Raises `UnknownName` with the nearest name, or `ConfigError` with the signature expected.
+
+    >>> parse_expression("pair(1, b=pair(2, 3))", {"pair": lambda a, b: (a, b)}, "rule")
+    (1, (2, 3))
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ConfigError(f"cannot read {kind} {text!r}: {error.msg}") from None
+    if not isinstance(tree, (ast.Call, ast.Name)):
+        raise ConfigError(f"cannot read {kind} {text!r}: expected a call like name(key=value)")
+    return _build(tree, factories, kind)
+
+
+def _build(node: ast.expr, factories: Factories, kind: str) -> Any:
+    if isinstance(node, ast.Name):  # krum is krum()
+        node = ast.Call(node, [], [])
+    if not isinstance(node, ast.Call):
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            raise ConfigError(f"{ast.unparse(node)!r} is neither a literal nor a {kind}") from None
+    if not isinstance(node.func, ast.Name):
+        raise ConfigError(f"{ast.unparse(node.func)!r} is not the name of a {kind}")
+    name = node.func.id
+    if name not in factories:
+        raise UnknownName(kind, name, factories)
+    if any(isinstance(each, ast.Starred) for each in node.args):
+        raise ConfigError(f"{name}: * is not allowed here")
+    factory = factories[name]
+    keywords = _keywords(node, factory, name)
+    arguments = [_build(each, factories, kind) for each in node.args]
+    values = {key: _build(value, factories, kind) for key, value in keywords.items()}
+    try:
+        inspect.signature(factory).bind(*arguments, **values)
+    except TypeError as error:
+        shown = f"{name}{inspect.signature(factory)}".split(" -> ")[0]
+        raise ConfigError(f"{name}: {error}; it is written {shown}") from None
+    try:
+        return factory(*arguments, **values)
+    except (TypeError, AttributeError) as error:
+        if isinstance(error, FedguardError):
+            raise
+        raise ConfigError(f"{ast.unparse(node)}: {error}") from error
+
+
+def _keywords(node: ast.Call, factory: Callable[..., Any], name: str) -> dict[str, ast.expr]:
+    known = inspect.signature(factory).parameters
+    given: dict[str, ast.expr] = {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise ConfigError(f"{name}: ** is not allowed here")
+        if keyword.arg not in known:
+            raise UnknownName(f"parameter of {name}", keyword.arg, known)
+        given[keyword.arg] = keyword.value
+    return given

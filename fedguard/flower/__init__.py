@@ -1,0 +1,9 @@
+"""fedguard on Flower: the only part of the server that knows flwr."""
+
+from __future__ import annotations
+
+from fedguard.flower.grid import GuardedGrid
+from fedguard.flower.model import Layout, Unusable
+from fedguard.flower.strategy import GuardedStrategy
+
+__all__ = ["GuardedGrid", "GuardedStrategy", "Layout", "Unusable"]

@@ -1,0 +1,152 @@
+"""Between Flower's ArrayRecords and flat deltas; the global model alone says what is allowed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, RecordDict
+from numpy.typing import NDArray
+
+from fedguard.errors import ConfigError, FedguardError
+from fedguard.types import Vector
+
+__all__ = ["Layout", "Unusable", "claimed_examples", "read_array"]
+
+MOST_EXAMPLES = 2**53
+
+
+class Unusable(FedguardError):
+    """A reply that cannot become an update."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One array of the model; `start` is its place in the vector, None if it is not learned.
+
+    `header` is the model's own .npy header, unless it is column-major: a reply with the same one
+    needs no parsing.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int | None
+    header: bytes | None
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each float parameter of the global model lies in a vector of d coordinates.
+
+    Other arrays (BatchNorm counters, masks) are not aggregated: every reply must carry them with
+    the right shape and dtype, and the model keeps its own.
+    """
+
+    entries: tuple[Entry, ...]
+    d: int
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, arrays: ArrayRecord) -> Layout:
+        """Read the layout off the global model. Raises `ConfigError` if nothing can be learned."""
+        entries, start, dtypes = [], 0, [np.dtype(np.float32)]
+        for name, array in arrays.items():
+            values = array.numpy()
+            learned = values.dtype.kind == "f"
+            rows_first = values.flags.c_contiguous
+            header = array.data[: len(array.data) - values.nbytes] if rows_first else None
+            place = start if learned else None
+            entries.append(Entry(name, values.shape, values.dtype, place, header))
+            if learned:
+                start += values.size
+                dtypes.append(values.dtype)
+        if not start:
+            raise ConfigError("the global model has no float parameter to aggregate")
+        return cls(tuple(entries), start, np.result_type(*dtypes))
+
+    def flat(self, arrays: ArrayRecord) -> Vector:
+        """The learned parameters as one vector, shape (d,). Raises `Unusable`."""
+        if set(arrays) != {entry.name for entry in self.entries}:
+            missing = sorted({entry.name for entry in self.entries} - set(arrays))
+            extra = sorted(set(arrays) - {entry.name for entry in self.entries})
+            raise Unusable(
+                "keys", f"missing {missing[:3]}, unknown {[name[:64] for name in extra[:3]]}"
+            )
+        vector = np.empty(self.d, self.dtype)
+        for entry in self.entries:
+            values = read_array(arrays[entry.name], entry)
+            if entry.start is not None:
+                vector[entry.start : entry.start + entry.size] = values.ravel()
+        return vector
+
+    def moved(self, arrays: ArrayRecord, vector: Vector) -> ArrayRecord:
+        """The model plus `vector`: same names, order, shapes and dtypes, finite in each dtype."""
+        moved = {}
+        for entry in self.entries:
+            values = arrays[entry.name].numpy()
+            if entry.start is not None:
+                step = vector[entry.start : entry.start + entry.size].reshape(entry.shape)
+                limits = np.finfo(entry.dtype)
+                whole = values.astype(self.dtype) + step
+                values = np.clip(whole, limits.min, limits.max).astype(entry.dtype)
+            moved[entry.name] = Array(values)
+        return ArrayRecord(moved)
+
+
+def read_array(array: Array, entry: Entry) -> NDArray[Any]:
+    """The values of one array, if it is what `entry` says; nothing is allocated on its word.
+
+    The .npy header is read first and must name the shape and dtype expected, and the bytes behind
+    it must be as many as that needs. Raises `Unusable`.
+    """
+    where = f"array {entry.name!r}"
+    if array.stype != "numpy.ndarray":
+        raise Unusable("encoding", f"{where} has stype {array.stype[:64]!r}")
+    if entry.header and array.data.startswith(entry.header):
+        offset, fortran, shape, dtype = len(entry.header), False, entry.shape, entry.dtype
+    else:
+        offset, fortran, shape, dtype = _header(array.data, where)
+    if dtype != entry.dtype or array.dtype != str(entry.dtype):
+        raise Unusable("dtype", f"{where} is {dtype}, the model has {entry.dtype}")
+    if shape != entry.shape or tuple(array.shape) != entry.shape:
+        raise Unusable("shape", f"{where} has shape {shape}, the model has {entry.shape}")
+    if len(array.data) - offset != entry.size * entry.dtype.itemsize:
+        raise Unusable("encoding", f"{where} holds {len(array.data) - offset} bytes of values")
+    values = np.frombuffer(array.data, dtype, offset=offset)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(data: bytes, where: str) -> tuple[int, bool, tuple[int, ...], np.dtype[Any]]:
+    """Where the values start, and their order, shape and dtype, by the client's own header."""
+    stream = io.BytesIO(data)
+    try:
+        major = np.lib.format.read_magic(stream)[0]
+        read_header = {
+            1: np.lib.format.read_array_header_1_0,
+            2: np.lib.format.read_array_header_2_0,
+        }[major]
+        shape, fortran, dtype = read_header(stream, max_header_size=4096)
+    except Exception as error:  # the header is the client's text
+        raise Unusable("encoding", f"{where} is no .npy data: {error!r:.200}") from None
+    return stream.tell(), fortran, shape, dtype
+
+
+def claimed_examples(content: RecordDict) -> int | None:
+    """The number of examples a reply claims, clamped to [0, 2^53]; None if it claims no number."""
+    for record in content.metric_records.values():
+        claim = record.get("num-examples")
+        if isinstance(claim, int) or (isinstance(claim, float) and isfinite(claim)):
+            return int(min(max(claim, 0), MOST_EXAMPLES))
+    return None

@@ -1,0 +1,200 @@
+"""GuardedStrategy: Flower's rounds with fedguard's decisions, thin over `fedguard.server`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from logging import INFO, WARNING
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from fedguard.errors import InvalidParameter
+from fedguard.flower.grid import FAULTS, GuardedGrid
+from fedguard.flower.model import Layout, Unusable, claimed_examples
+from fedguard.server import Policy, commit_round
+from fedguard.state import MemoryStore, StateStore
+from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
+
+__all__ = ["GuardedStrategy", "name_of_node"]
+
+MetricRecordContent = dict[str, int | float | list[int] | list[float]]
+
+
+def name_of_node(node: Any) -> str:
+    """A client's lasting name: a digest of its public key, or its node id if it has none."""
+    if node.public_key:
+        return hashlib.sha256(node.public_key).hexdigest()[:16]
+    return str(node.node_id)
+
+
+def _ignore(_: RoundReport) -> None:
+    """Nobody listens."""
+
+
+class GuardedStrategy(Strategy):
+    """A Flower strategy that aggregates by `policy` and trusts nothing a client sends.
+
+    It waits for `min_nodes` before a round samples (for `node_timeout` seconds at most), asks
+    `fraction_train` of the nodes, at least `min_nodes`, and moves the model by the aggregate of
+    the deltas admitted. Every client counts once, whatever number of examples it claims. A round
+    that cannot be aggregated is held: the model stays, the report tells why. `on_round` hears of
+    a round after `store` has committed it. Clients reply with an ArrayRecord of their parameters.
+
+    Source: the message API of flwr.serverapp.strategy
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        min_nodes: int = 2,
+        fraction_train: float = 1.0,
+        fraction_evaluate: float = 0.0,
+        node_timeout: float = 600.0,
+        store: StateStore | None = None,
+        name_of: Callable[[Any], str] = name_of_node,
+        on_round: Callable[[RoundReport], None] = _ignore,
+        seed: int = 0,
+        arrays_key: str = "arrays",
+        config_key: str = "config",
+    ) -> None:
+        for name, value in (("train", fraction_train), ("evaluate", fraction_evaluate)):
+            if not 0 <= value <= 1:
+                raise InvalidParameter(f"fraction_{name} must lie in [0, 1], got {value}")
+        self.policy = policy
+        self.store = MemoryStore() if store is None else store
+        self._min_nodes, self._node_timeout = min_nodes, node_timeout
+        self._fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
+        self._name_of, self._on_round, self._seed = name_of, on_round, seed
+        self._arrays_key, self._config_key = arrays_key, config_key
+        self._asked: dict[int, str] = {}
+        self._model = ArrayRecord()
+
+    def start(self, grid: Grid, *args: Any, **kwargs: Any) -> Result:
+        """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower."""
+        return super().start(GuardedGrid(grid), *args, **kwargs)
+
+    def summary(self) -> None:
+        log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
+        log(INFO, "\t└──> Scores: %s", ", ".join(each.name for each in self.policy.scorers))
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        self._model = arrays
+        nodes = self._wait_for_nodes(grid)
+        self._asked = self._sample(nodes, "train", server_round)
+        return self._messages(self._asked, arrays, config, server_round, MessageType.TRAIN)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Admit, aggregate, commit, tell; (None, metrics) holds the model where it is."""
+        layout = Layout.of(self._model)
+        cohort = self._cohort(layout, replies)
+        vector, report = commit_round(self.store, cohort, self.policy)
+        arrays = None if vector is None else layout.moved(self._model, vector)
+        self._tell(report)
+        metrics: MetricRecordContent = {
+            "admitted": len(report.admitted),
+            "refused": len(report.refused),
+            "suspected": len(report.suspects),
+            "held": int(report.held is not None),
+        }
+        return arrays, MetricRecord(metrics)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        if not self._fractions["evaluate"]:
+            return []
+        asked = self._sample(list(grid.get_nodes()), "evaluate", server_round)
+        return self._messages(asked, arrays, config, server_round, MessageType.EVALUATE)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """The median over clients of each number that most of them report; no weights."""
+        reported: dict[str, list[float]] = {}
+        answers = [reply.content for reply in replies if reply.has_content()]
+        for content in answers:
+            for record in content.metric_records.values():
+                for key, value in record.items():
+                    if isinstance(value, (int, float)) and np.isfinite(value):
+                        reported.setdefault(key, []).append(float(value))
+        told: MetricRecordContent = {
+            key: float(np.median(values))
+            for key, values in reported.items()
+            if 2 * len(values) > len(answers) and key != "num-examples"
+        }
+        return MetricRecord(told) if told else None
+
+    def _wait_for_nodes(self, grid: Grid) -> list[Any]:
+        deadline = time.monotonic() + self._node_timeout
+        while len(nodes := list(grid.get_nodes())) < self._min_nodes:
+            if time.monotonic() > deadline:
+                log(WARNING, "%s nodes after waiting, %s wanted", len(nodes), self._min_nodes)
+                break
+            time.sleep(0.1)
+        return nodes
+
+    def _sample(self, nodes: Sequence[Any], purpose: str, server_round: int) -> dict[int, str]:
+        """Who takes part: node id to client name, drawn by name so that ids do not matter."""
+        names = sorted((self._name_of(node), node.node_id) for node in nodes)
+        share = int(self._fractions[purpose] * len(names))
+        count = min(max(share, self._min_nodes), len(names)) if share < len(names) else len(names)
+        rng = np.random.default_rng([self._seed, server_round, purpose == "train"])
+        chosen = sorted(rng.choice(len(names), count, replace=False)) if names else []
+        return {names[i][1]: names[i][0] for i in chosen}
+
+    def _messages(
+        self,
+        asked: Iterable[int],
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        server_round: int,
+        kind: str,
+    ) -> list[Message]:
+        config["server-round"] = server_round
+        record = RecordDict({self._arrays_key: arrays, self._config_key: config})
+        return [Message(record, node_id, kind) for node_id in asked]
+
+    def _cohort(self, layout: Layout, replies: Iterable[Message]) -> Cohort:
+        base = layout.flat(self._model)
+        silent, updates, faults = dict(self._asked), [], []
+        for reply in replies:
+            client = silent.pop(reply.metadata.src_node_id, None)
+            if client is None:
+                log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
+                continue
+            try:
+                updates.append(self._update(client, reply, layout, base))
+            except Unusable as error:
+                faults.append(Fault(client, error.reason, error.detail))
+        faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
+        return Cohort.of(updates, faults)
+
+    def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
+        if reply.has_error():
+            error = reply.error
+            raise Unusable(FAULTS.get(error.code, "client-error"), f"{error.reason}"[:500])
+        content = reply.content
+        arrays = content.array_records.get(self._arrays_key)
+        if arrays is None:
+            raise Unusable("keys", f"the reply has no ArrayRecord {self._arrays_key!r}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta = layout.flat(arrays) - base
+        return Update(client, delta, claimed_examples(content))
+
+    def _tell(self, report: RoundReport) -> None:
+        for verdict in report.refused:
+            log(WARNING, "refused %s: %s (%s)", verdict.client, verdict.reason, verdict.detail)
+        if report.held:
+            log(WARNING, "round %s is held: %s", report.round, report.held)
+        self._on_round(report)

@@ -1,0 +1,19 @@
+"""Omniscient attacks: stages that turn the round's honest updates into f crafted ones."""
+
+from __future__ import annotations
+
+from fedguard_simulations.attacks.a_little_is_enough import a_little_is_enough
+from fedguard_simulations.attacks.inner_product import inner_product_manipulation
+from fedguard_simulations.attacks.mimic import mimic
+from fedguard_simulations.attacks.min_max import min_max
+
+OMNISCIENT = (a_little_is_enough, inner_product_manipulation, min_max, mimic)
+"""Every attack that sees the honest updates, as the command line lists them."""
+
+__all__ = [
+    "OMNISCIENT",
+    "a_little_is_enough",
+    "inner_product_manipulation",
+    "mimic",
+    "min_max",
+]

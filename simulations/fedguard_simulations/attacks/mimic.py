@@ -1,0 +1,36 @@
+"""Mimic: copy one honest client, so that its peculiarity counts f + 1 times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedguard.defence import Linear, Stage
+from fedguard.errors import InvalidParameter
+from fedguard.probes import Statistics, gram
+
+__all__ = ["mimic"]
+
+
+def mimic(f: int) -> Stage:
+    """Copy, f times, the honest client that lies farthest along the direction of most variance.
+
+    The client is chosen in the first round and copied ever after.
+
+    Knows: every honest update of the round
+    Source: Karimireddy et al., ICLR 2022, section 4.2 (direction from the first round)
+    """
+    if f < 1:
+        raise InvalidParameter(f"f must be at least 1, got {f!r}")
+
+    def plan(honest: Statistics, target: int | None) -> tuple[Linear, Any]:
+        if target is None or target >= honest.n:
+            centre = np.eye(honest.n) - 1.0 / honest.n
+            _, vectors = np.linalg.eigh(centre @ honest.gram @ centre)
+            target = int(np.argmax(np.abs(vectors[:, -1])))
+        weights = np.zeros((f, honest.n))
+        weights[:, target] = 1.0
+        return Linear(weights), target
+
+    return Stage(f"mimic(f={f})", 1, "n >= 1 honest", plan, probes=(gram,))

@@ -1,0 +1,131 @@
+"""What all runs of a scenario share: who holds which data, who lies, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+from flwr.app import ArrayRecord
+from torch import nn
+
+from fedguard.config import parse_expression
+from fedguard.defence import Defence, Stage
+from fedguard.errors import ConfigError
+from fedguard_clients import Behaviour, Examples, Trigger, honest
+from fedguard_clients.app import Task
+from fedguard_clients.training import DATA, Training, stream
+from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
+from fedguard_simulations.models import MODELS, Model
+from fedguard_simulations.partitions import split
+from fedguard_simulations.scenario import Scenario, parse_attack, parse_defence
+
+__all__ = ["RUNS", "Federation", "Run", "federation_of", "task_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training of a scenario: with its attack or not, with its defence or the plain mean.
+
+    Without `malicious` the attackers do not take part at all: the honest-only oracle.
+    """
+
+    label: str
+    title: str
+    attacked: bool
+    defended: bool
+    malicious: bool = True
+
+
+RUNS: Mapping[str, Run] = {
+    run.label: run
+    for run in (
+        Run("clean", "no attack, no defence", attacked=False, defended=False),
+        Run("attacked", "attack, no defence", attacked=True, defended=False),
+        Run("defended", "attack, defence", attacked=True, defended=True),
+        Run("peace", "no attack, defence", attacked=False, defended=True),
+        Run("oracle", "honest clients only, no defence", False, False, malicious=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A scenario's data, split, with the malicious clients drawn; clients are numbers here.
+
+    `parts` holds each client's own examples.
+    """
+
+    scenario: Scenario
+    data: Dataset
+    parts: tuple[Examples, ...]
+    malicious: frozenset[int]
+    model: Model
+
+    @property
+    def image(self) -> tuple[int, int]:
+        height, width = self.data.test.x.shape[1:]
+        return height, width
+
+    @property
+    def classes(self) -> int:
+        return self.data.test.classes
+
+    def name(self, client: int) -> str:
+        return f"client-{client:0{len(str(self.scenario.clients - 1))}d}"
+
+    def participants(self, run: Run) -> list[int]:
+        everybody = range(self.scenario.clients)
+        return [each for each in everybody if run.malicious or each not in self.malicious]
+
+    def build(self) -> nn.Module:
+        return self.model.build(self.image, self.classes)
+
+    def initial(self) -> ArrayRecord:
+        model = self.model.initial(self.image, self.classes, self.scenario.seed)
+        return ArrayRecord(model.state_dict())
+
+    def attack(self) -> Behaviour | Stage:
+        return parse_attack(self.scenario.attack)
+
+    def trigger(self) -> Trigger | None:
+        attack = self.attack()
+        return attack.trigger if isinstance(attack, Behaviour) else None
+
+    def defence(self, run: Run) -> Defence:
+        return parse_defence(self.scenario.defence if run.defended else "mean()")
+
+    def omniscient(self, run: Run) -> Stage | None:
+        attack = self.attack()
+        return attack if run.attacked and isinstance(attack, Stage) else None
+
+    def behaviour(self, run: Run, client: int) -> Behaviour:
+        attack = self.attack()
+        if run.attacked and client in self.malicious and isinstance(attack, Behaviour):
+            return attack
+        return honest()
+
+
+@cache
+def federation_of(scenario: Scenario) -> Federation:
+    """Load, split and draw, once a process; every process comes to the same."""
+    data = load_dataset(resolve_dataset(scenario.dataset))
+    rows = split(scenario.partitioned(), data.train.y, scenario.clients, scenario.seed)
+    parts = tuple(data.train._replace(x=data.train.x[own], y=data.train.y[own]) for own in rows)
+    rng = np.random.default_rng([scenario.seed, 4])
+    drawn = rng.choice(scenario.clients, scenario.malicious, replace=False)
+    model = parse_expression(scenario.model, {each.__name__: each for each in MODELS}, "model")
+    if not isinstance(model, Model):
+        raise ConfigError(f"{scenario.model!r} is not a model")
+    return Federation(scenario, data, parts, frozenset(drawn.tolist()), model)
+
+
+@lru_cache(maxsize=256)
+def task_of(scenario: Scenario, run: Run, client: int) -> Task:
+    """A client's work in a run, its data already poisoned if it lies."""
+    federation = federation_of(scenario)
+    behaviour = federation.behaviour(run, client)
+    examples = behaviour.poison(federation.parts[client], stream(scenario.seed, DATA, client))
+    training = Training(scenario.steps, scenario.batch, scenario.learning_rate)
+    return Task(client, federation.build, examples, behaviour, training, scenario.seed)

@@ -1,0 +1,87 @@
+"""The flower runner: real ServerApp and ClientApps on Flower's simulation runtime, with Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from functools import partial
+from typing import Any
+
+from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+from fedguard.errors import FedguardError
+from fedguard_clients.app import Task, client_app
+from fedguard_simulations.adversary import AdversarialGrid
+from fedguard_simulations.federation import Run, task_of
+from fedguard_simulations.runners import Job
+from fedguard_simulations.scenario import Scenario
+
+__all__ = ["call_the_roll", "run_on_flower", "task_of_node"]
+
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def run_on_flower(job: Job) -> ArrayRecord:
+    """Run a job on Ray, one CPU a client, as many at once as there are CPUs."""
+    federation, run = job.federation, job.run
+    clients = federation.participants(run)
+    finished: list[ArrayRecord] = []
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        nodes = call_the_roll(grid, len(clients))
+        attack = federation.omniscient(run)
+        if attack:
+            by_node = {node: clients[partition] for node, partition in nodes.items()}
+            grid = AdversarialGrid(grid, attack, by_node, federation.malicious)
+        strategy = job.strategy_of(lambda node: federation.name(clients[nodes[node.node_id]]))
+        initial, rounds = federation.initial(), federation.scenario.rounds
+        result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
+        finished.append(result.arrays or initial)
+
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    cpus = os.cpu_count() or 1
+    run_simulation(
+        app,
+        client_app(partial(task_of_node, federation.scenario, run, tuple(clients))),
+        num_supernodes=len(clients),
+        backend_config={
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            "init_args": {
+                "num_cpus": cpus,
+                "num_gpus": 0,
+                "logging_level": logging.ERROR,
+                "log_to_driver": False,
+            },
+        },
+    )
+    if not finished:
+        raise FedguardError("Flower's simulation ended before the run did; see its log above")
+    return finished[0]
+
+
+def task_of_node(scenario: Scenario, run: Run, clients: tuple[int, ...], context: Context) -> Task:
+    """What a worker does when it is asked to be a node."""
+    return task_of(scenario, run, clients[int(context.node_config["partition-id"])])
+
+
+def call_the_roll(grid: Grid, count: int) -> dict[int, int]:
+    """Wait for all nodes and ask each which partition it is: node id to partition."""
+    while len(nodes := list(grid.get_node_ids())) < count:
+        time.sleep(0.1)
+    questions = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
+    answers: dict[int, Any] = {
+        reply.metadata.src_node_id: reply.content.metric_records["node"]["partition-id"]
+        for reply in grid.send_and_receive(questions)
+    }
+    return {node: int(partition) for node, partition in answers.items()}

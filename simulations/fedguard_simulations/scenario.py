@@ -1,0 +1,221 @@
+"""A scenario: a federation, an attack, a defence and what they should come to, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fedguard_strategies
+from fedguard import InMemory, aggregate, chain
+from fedguard.config import Factories, parse_expression
+from fedguard.defence import Defence, Stage, transform
+from fedguard.errors import ConfigError, UnknownName
+from fedguard_clients import ATTACKS, Behaviour
+from fedguard_simulations.attacks import OMNISCIENT
+from fedguard_simulations.data import DATASETS, resolve_dataset
+from fedguard_simulations.partitions import PARTITIONS, Partition
+
+__all__ = ["Expectation", "Scenario", "load_scenario", "parse_attack", "parse_defence", "scenarios"]
+
+RELATIONS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One line of an [expect] block: on `dataset`, `metric` stands in `relation` to `value`."""
+
+    dataset: str
+    metric: str
+    relation: str
+    value: float
+
+    @classmethod
+    def parse(cls, dataset: str, metric: str, text: str) -> Expectation:
+        """Read ">= 0.8".
+
+        >>> Expectation.parse("digits", "defended_accuracy", ">= 0.8").value
+        0.8
+        """
+        relation, _, value = str(text).partition(" ")
+        if relation not in RELATIONS:
+            raise ConfigError(f"expect {metric} = {text!r}: write it like '>= 0.8'")
+        try:
+            return cls(dataset, metric, relation, float(value))
+        except ValueError:
+            raise ConfigError(f"expect {metric} = {text!r}: {value!r} is no number") from None
+
+    def holds(self, measured: float) -> bool:
+        return bool(RELATIONS[self.relation](measured, self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is simulated. `partition`, `model`, `attack` and `defence` are expressions.
+
+    The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
+    """
+
+    id: str
+    summary: str
+    attack: str
+    defence: str
+    dataset: str = "auto"
+    partition: str = "dirichlet(alpha=0.3)"
+    model: str = "mlp(hidden=64)"
+    clients: int = 20
+    malicious: int = 4
+    rounds: int = 40
+    steps: int = 10
+    batch: int = 32
+    learning_rate: float = 0.1
+    suspect_above: float = 5.0
+    seed: int = 0
+    expect: tuple[Expectation, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check everything that can be checked before a run. Raises `ConfigError` and the like."""
+        for name in ("clients", "rounds", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.malicious < self.clients:
+            raise ConfigError(
+                f"malicious must lie in [0, {self.clients - 1}], got {self.malicious}"
+            )
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.dataset != "auto":
+            resolve_dataset(self.dataset)
+        self.partitioned()
+        attack = parse_attack(self.attack)
+        if isinstance(attack, Stage):
+            crafted = _rows_of(attack)
+            if crafted != self.malicious:
+                raise ConfigError(
+                    f"{self.attack} makes {crafted} updates, the scenario has {self.malicious} "
+                    "malicious clients: use the same number"
+                )
+        aggregate(parse_defence(self.defence), np.eye(self.clients))  # raises where a bound fails
+
+    def partitioned(self) -> Partition:
+        value = parse_expression(self.partition, _by_name(PARTITIONS), "partition")
+        if not isinstance(value, Partition):
+            raise ConfigError(f"{self.partition!r} is not a partition")
+        return value
+
+    def evolve(self, **changes: Any) -> Scenario:
+        """A copy with some fields changed and checked again; did-you-mean for unknown ones."""
+        known = [each.name for each in dataclasses.fields(self) if each.name != "expect"]
+        for name in changes:
+            if name not in known:
+                raise UnknownName("scenario key", name, known)
+        return dataclasses.replace(self, **_typed(changes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data as in the TOML file, id included."""
+        plain = dataclasses.asdict(self)
+        expect: dict[str, dict[str, str]] = {}
+        for each in self.expect:
+            expect.setdefault(each.dataset, {})[each.metric] = f"{each.relation} {each.value:g}"
+        return {**plain, "expect": expect}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Scenario:
+        """The scenario `to_dict` describes. Raises `UnknownName` with the nearest key."""
+        known = [each.name for each in dataclasses.fields(cls)]
+        for name in plain:
+            if name not in known:
+                raise UnknownName("scenario key", name, known)
+        for name in ("id", "summary", "attack", "defence"):
+            if name not in plain:
+                raise ConfigError(f"a scenario needs the key {name!r}")
+        values = dict(plain)
+        expect = values.pop("expect", {})
+        lines = []
+        for dataset, block in expect.items():
+            if dataset not in DATASETS or not isinstance(block, Mapping):
+                raise UnknownName("data set in [expect.…]", dataset, DATASETS)
+            lines += [Expectation.parse(dataset, *line) for line in block.items()]
+        return cls(**_typed(values), expect=tuple(lines))
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the fields' types; "12" becomes 12 where an int is wanted, "x" is refused."""
+    kinds = {each.name: str(each.type) for each in dataclasses.fields(Scenario)}
+    typed = {}
+    for name, value in values.items():
+        kind = {"int": int, "float": float, "str": str}[kinds[name]]
+        if kind is str and not isinstance(value, str):
+            raise ConfigError(f"{name} must be a string, got {value!r}")
+        try:
+            typed[name] = kind(value)
+            exact = kind is not int or float(value) == typed[name]
+        except (TypeError, ValueError):
+            exact = False
+        if not exact:
+            raise ConfigError(f"{name} must be {kinds[name]}, got {value!r}")
+    return typed
+
+
+def _rows_of(stage: Stage) -> int:
+    """How many rows an omniscient attack makes."""
+    return len(transform(stage, InMemory(np.eye(3)))[0])
+
+
+def _by_name(functions: tuple[Any, ...]) -> Factories:
+    return {each.__name__: each for each in functions}
+
+
+def parse_attack(text: str) -> Behaviour | Stage:
+    """A client's behaviour or an omniscient attack, by its expression."""
+    value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT)), "attack")
+    if not isinstance(value, (Behaviour, Stage)):
+        raise ConfigError(f"{text!r} is not an attack")
+    return value
+
+
+def parse_defence(text: str) -> Defence:
+    """A defence by its expression, `chain(arc(f=4), caf(f=4))`."""
+    rules = {name: getattr(fedguard_strategies, name) for name in fedguard_strategies.__all__}
+    value: Defence = parse_expression(text, {**rules, "chain": chain}, "rule")
+    return value
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("fedguard_simulations") / "scenarios"))
+
+
+def scenarios() -> dict[str, Path]:
+    """The scenarios that ship with fedguard, by id."""
+    return {path.stem: path for path in sorted(_folder().glob("*.toml"))}
+
+
+def load_scenario(name: str) -> Scenario:
+    """A shipped scenario by id, with or without its version, or one in a TOML file by path."""
+    shipped = scenarios()
+    path = Path(name)
+    if path.suffix != ".toml":
+        versions = [known for known in shipped if known.rpartition("-v")[0] == name]
+        known = name if name in shipped else max(versions, default="")
+        if not known:
+            raise UnknownName("scenario", name, shipped)
+        path = shipped[known]
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no scenario file {path}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return Scenario.from_dict({"id": path.stem, **plain})

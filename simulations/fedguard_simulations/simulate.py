@@ -1,0 +1,98 @@
+"""Run a scenario: one strategy, any runner, every round told to whoever listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from flwr.app import ArrayRecord, MetricRecord
+
+from fedguard import MemoryStore, Policy, RoundReport
+from fedguard.errors import UnknownName
+from fedguard.flower import GuardedStrategy
+from fedguard_simulations.evaluation import Evaluator
+from fedguard_simulations.federation import RUNS, Federation, Run, federation_of
+from fedguard_simulations.outcome import Outcome, RunOutcome, versions
+from fedguard_simulations.runners import Job, runner_of
+from fedguard_simulations.scenario import Scenario
+from fedguard_strategies.recipes import standard_scorers
+
+__all__ = ["DEFAULT_RUNS", "Tick", "policy_of", "simulate"]
+
+DEFAULT_RUNS = ("clean", "attacked", "defended")
+
+
+class Tick(NamedTuple):
+    """A round of a run has been evaluated; `report` is None for round 0, the initial model."""
+
+    run: Run
+    round: int
+    metrics: dict[str, float]
+    report: RoundReport | None
+
+
+def _nobody(_: Tick) -> None:
+    """No live view."""
+
+
+def policy_of(federation: Federation, run: Run) -> Policy:
+    """The policy a scenario's server would run: its defence, standard scores, its f."""
+    scenario = federation.scenario
+    scorers = standard_scorers(scenario.malicious)
+    return Policy(federation.defence(run), scorers, scenario.suspect_above)
+
+
+def simulate(
+    scenario: Scenario,
+    runner: str = "vectorised",
+    labels: Sequence[str] = DEFAULT_RUNS,
+    on_tick: Callable[[Tick], None] = _nobody,
+) -> Outcome:
+    """Train every run of `labels` and gather what happened.
+
+    Raises `UnknownName` for a run or runner, `MissingData` with what to install.
+    """
+    run_job = runner_of(runner)
+    for label in labels:
+        if label not in RUNS:
+            raise UnknownName("run", label, RUNS)
+    federation = federation_of(scenario)
+    runs = {label: _run(run_job, federation, RUNS[label], on_tick) for label in labels}
+    malicious = tuple(federation.name(client) for client in sorted(federation.malicious))
+    return Outcome(scenario, federation.data.name, runner, malicious, runs, versions())
+
+
+def _run(
+    run_job: Any, federation: Federation, run: Run, on_tick: Callable[[Tick], None]
+) -> RunOutcome:
+    evaluator, store, metrics = Evaluator(federation), MemoryStore(), list[dict[str, float]]()
+    policy = policy_of(federation, run)
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        record = evaluator(server_round, arrays)
+        metrics.append({name: float(str(value)) for name, value in record.items()})
+        report = store.reports[server_round - 1] if server_round else None
+        on_tick(Tick(run, server_round, metrics[-1], report))
+        return record
+
+    def strategy_of(name_of: Callable[[Any], str]) -> GuardedStrategy:
+        count = len(federation.participants(run))
+        return GuardedStrategy(policy, min_nodes=count, store=store, name_of=name_of)
+
+    began = time.perf_counter()
+    arrays = run_job(Job(federation, run, strategy_of, evaluate))
+    columns = {
+        name: tuple(row[name] for row in metrics if name in row)
+        for name in ("accuracy", "loss", "attack_success")
+    }
+    return RunOutcome(
+        run.label,
+        run.title,
+        federation.scenario.attack if run.attacked else None,
+        policy.defence.name,
+        **columns,
+        reports=store.reports,
+        confusion=tuple(map(tuple, evaluator.confusion(arrays).tolist())),
+        seconds=time.perf_counter() - began,
+    )
