@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from flwr.app import ArrayRecord
@@ -19,7 +19,7 @@ from fedguard_clients.training import DATA, Training, stream
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import split
-from fedguard_simulations.scenario import Scenario, parse_attack, parse_defence
+from fedguard_simulations.scenario import Scenario, parse_attack, parse_defence, parse_partition
 
 __all__ = ["RUNS", "Federation", "Run", "federation_of", "task_of"]
 
@@ -107,12 +107,21 @@ class Federation:
         return honest()
 
 
-@cache
+@lru_cache(maxsize=2)
+def _split_data(
+    dataset: str, partition: str, clients: int, seed: int
+) -> tuple[Dataset, tuple[Examples, ...]]:
+    data = load_dataset(dataset)
+    rows = split(parse_partition(partition), data.train.y, clients, seed)
+    parts = [data.train._replace(x=data.train.x[own], y=data.train.y[own]) for own in rows]
+    return data, tuple(parts)
+
+
+@lru_cache(maxsize=16)
 def federation_of(scenario: Scenario) -> Federation:
     """Load, split and draw, once a process; every process comes to the same."""
-    data = load_dataset(resolve_dataset(scenario.dataset))
-    rows = split(scenario.partitioned(), data.train.y, scenario.clients, scenario.seed)
-    parts = tuple(data.train._replace(x=data.train.x[own], y=data.train.y[own]) for own in rows)
+    dataset = resolve_dataset(scenario.dataset)
+    data, parts = _split_data(dataset, scenario.partition, scenario.clients, scenario.seed)
     rng = np.random.default_rng([scenario.seed, 4])
     drawn = rng.choice(scenario.clients, scenario.malicious, replace=False)
     model = parse_expression(scenario.model, {each.__name__: each for each in MODELS}, "model")
@@ -121,7 +130,7 @@ def federation_of(scenario: Scenario) -> Federation:
     return Federation(scenario, data, parts, frozenset(drawn.tolist()), model)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def task_of(scenario: Scenario, run: Run, client: int) -> Task:
     """A client's work in a run, its data already poisoned if it lies."""
     federation = federation_of(scenario)

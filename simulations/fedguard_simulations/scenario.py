@@ -23,7 +23,15 @@ from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.partitions import PARTITIONS, Partition
 
-__all__ = ["Expectation", "Scenario", "load_scenario", "parse_attack", "parse_defence", "scenarios"]
+__all__ = [
+    "Expectation",
+    "Scenario",
+    "load_scenario",
+    "parse_attack",
+    "parse_defence",
+    "parse_partition",
+    "scenarios",
+]
 
 RELATIONS = {
     ">=": operator.ge,
@@ -98,7 +106,7 @@ class Scenario:
             raise ConfigError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.dataset != "auto":
             resolve_dataset(self.dataset)
-        self.partitioned()
+        parse_partition(self.partition)
         attack = parse_attack(self.attack)
         if isinstance(attack, Stage):
             crafted = _rows_of(attack)
@@ -108,12 +116,6 @@ class Scenario:
                     "malicious clients: use the same number"
                 )
         aggregate(parse_defence(self.defence), np.eye(self.clients))  # raises where a bound fails
-
-    def partitioned(self) -> Partition:
-        value = parse_expression(self.partition, _by_name(PARTITIONS), "partition")
-        if not isinstance(value, Partition):
-            raise ConfigError(f"{self.partition!r} is not a partition")
-        return value
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""
@@ -176,6 +178,14 @@ def _rows_of(stage: Stage) -> int:
 
 def _by_name(functions: tuple[Any, ...]) -> Factories:
     return {each.__name__: each for each in functions}
+
+
+def parse_partition(text: str) -> Partition:
+    """A way to split the data, by its expression."""
+    value = parse_expression(text, _by_name(PARTITIONS), "partition")
+    if not isinstance(value, Partition):
+        raise ConfigError(f"{text!r} is not a partition")
+    return value
 
 
 def parse_attack(text: str) -> Behaviour | Stage:

@@ -1,0 +1,115 @@
+"""`fedguard simulate`: run a scenario with a live view, write results.json and report.html."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fedguard.cli.extras import simulation_extra
+from fedguard.errors import ConfigError
+
+__all__ = ["simulate_scenario"]
+
+
+def simulate_scenario(
+    scenario: Annotated[
+        str, typer.Argument(help="A scenario's id (see `fedguard scenarios`) or a .toml file.")
+    ],
+    runner: Annotated[
+        str,
+        typer.Option(
+            help="vectorised: one process, all clients as one batch. flower: real ServerApp and "
+            "ClientApps on Flower's simulation runtime with Ray."
+        ),
+    ] = "vectorised",
+    runs: Annotated[
+        str,
+        typer.Option(
+            help="Which trainings to make, by comma: clean, attacked, defended, peace (the "
+            "defence with no attack), oracle (honest clients only)."
+        ),
+    ] = "clean,attacked,defended",
+    dataset: Annotated[str | None, typer.Option(help="fashion-mnist, digits or auto.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds to train.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of split, model, batches and attack.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other key of the scenario, as key=value; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results; runs/ID-seedN by default.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show Flower's own log.")
+    ] = False,
+) -> None:
+    """Train a federation with and without attack and defence, and show what each costs.
+
+    Exit code 1 when the scenario's own expectations do not hold; with changed settings they are
+    not checked.
+    """
+    with simulation_extra("simulating"):
+        from fedguard_simulations import simulate as engine
+        from fedguard_simulations.live import LiveView
+        from fedguard_simulations.report import write_report
+        from fedguard_simulations.scenario import load_scenario
+
+    logging.getLogger("flwr").setLevel(logging.INFO if verbose else logging.CRITICAL)
+    changes = _changes(settings or [], dataset=dataset, rounds=rounds, seed=seed)
+    planned = load_scenario(scenario)
+    if changes:
+        planned = planned.evolve(**changes)
+    labels = [label.strip() for label in runs.split(",") if label.strip()]
+    console = Console()
+    with LiveView(planned, runner, console) as view:
+        outcome = engine.simulate(planned, runner, labels, view.on_tick)
+    folder = out or Path("runs") / f"{planned.id}-seed{planned.seed}"
+    written = write_report(outcome, folder)
+    console.print(_summary(outcome))
+    for path in written:
+        console.print(f"written [cyan]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+    if not changes and not _expectations_hold(outcome, console):
+        raise typer.Exit(1)
+
+
+def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
+    changes = {name: value for name, value in named.items() if value is not None}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r}: write it as key=value")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def _summary(outcome: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    backdoor = any(run.attack_success for run in outcome.runs.values())
+    heads = ["Run", "Defence", "Accuracy", *(["Attack success"] if backdoor else [])]
+    for head in [*heads, "Precision", "Recall", "Honest suspected", "Seconds"]:
+        table.add_column(head, justify="left" if head in ("Run", "Defence") else "right")
+    for run in outcome.runs.values():
+        found = run.detection(frozenset(outcome.malicious))
+        cells = [run.title, run.defence, f"{run.accuracy[-1]:.1%}"]
+        if backdoor:
+            cells.append(f"{run.attack_success[-1]:.1%}")
+        named = [f"{found.precision:.1%}", f"{found.recall:.1%}"] if run.attack else ["-", "-"]
+        table.add_row(*cells, *named, f"{found.false_positive_rate:.2%}", f"{run.seconds:.1f}")
+    return table
+
+
+def _expectations_hold(outcome: Any, console: Console) -> bool:
+    checked = outcome.checked()
+    for expectation, measured, holds in checked:
+        mark = "[green]holds[/]" if holds else "[bold red]fails[/]"
+        wanted = f"{expectation.metric} {expectation.relation} {expectation.value:g}"
+        console.print(f"{mark}  {escape(wanted)}  (measured {measured:.4f})", highlight=False)
+    return all(holds for _, _, holds in checked)
