@@ -71,5 +71,7 @@ def _keywords(node: ast.Call, factory: Callable[..., Any], name: str) -> dict[st
             raise ConfigError(f"{name}: ** is not allowed here")
         if keyword.arg not in known:
             raise UnknownName(f"parameter of {name}", keyword.arg, known)
+        if keyword.arg in given:
+            raise ConfigError(f"{name}: {keyword.arg} is given twice")
         given[keyword.arg] = keyword.value
     return given

@@ -45,7 +45,8 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     refused = set(statistics.non_finite().tolist())
     admitted = [row for row in range(blocks.n) if row not in refused]
     scored = statistics.take(admitted)
-    scores = {scorer.family: scorer.score(scored) for scorer in policy.scorers}
+    scorers = policy.scorers if admitted else ()
+    scores = {scorer.family: scorer.score(scored) for scorer in scorers}
     outcome = _aggregate(policy.defence, blocks, remembered, statistics, admitted)
     result = outcome if isinstance(outcome, Aggregate) else None
     weights = result.weights if result else None

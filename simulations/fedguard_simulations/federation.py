@@ -10,16 +10,20 @@ import numpy as np
 from flwr.app import ArrayRecord
 from torch import nn
 
-from fedguard.config import parse_expression
 from fedguard.defence import Defence, Stage
-from fedguard.errors import ConfigError
 from fedguard_clients import Behaviour, Examples, Trigger, honest
 from fedguard_clients.app import Task
 from fedguard_clients.training import DATA, Training, stream
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
-from fedguard_simulations.models import MODELS, Model
+from fedguard_simulations.models import Model
 from fedguard_simulations.partitions import split
-from fedguard_simulations.scenario import Scenario, parse_attack, parse_defence, parse_partition
+from fedguard_simulations.scenario import (
+    Scenario,
+    parse_attack,
+    parse_defence,
+    parse_model,
+    parse_partition,
+)
 
 __all__ = ["RUNS", "Federation", "Run", "federation_of", "task_of"]
 
@@ -124,10 +128,8 @@ def federation_of(scenario: Scenario) -> Federation:
     data, parts = _split_data(dataset, scenario.partition, scenario.clients, scenario.seed)
     rng = np.random.default_rng([scenario.seed, 4])
     drawn = rng.choice(scenario.clients, scenario.malicious, replace=False)
-    model = parse_expression(scenario.model, {each.__name__: each for each in MODELS}, "model")
-    if not isinstance(model, Model):
-        raise ConfigError(f"{scenario.model!r} is not a model")
-    return Federation(scenario, data, parts, frozenset(drawn.tolist()), model)
+    malicious = frozenset(drawn.tolist())
+    return Federation(scenario, data, parts, malicious, parse_model(scenario.model))
 
 
 @lru_cache(maxsize=64)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedguard.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["MODELS", "Model", "cnn", "mlp"]
 
@@ -21,6 +21,8 @@ class Model(NamedTuple):
 
     def initial(self, image: tuple[int, int], classes: int, seed: int) -> nn.Module:
         """The module every run of this seed starts from; global randomness is left alone."""
+        import torch
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.build(image, classes)
@@ -32,6 +34,8 @@ def mlp(hidden: int = 64) -> Model:
         raise InvalidParameter(f"hidden must be at least 1, got {hidden!r}")
 
     def build(image: tuple[int, int], classes: int) -> nn.Module:
+        from torch import nn
+
         pixels = image[0] * image[1]
         return nn.Sequential(
             nn.Flatten(), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, classes)
@@ -46,6 +50,8 @@ def cnn(channels: int = 8) -> Model:
         raise InvalidParameter(f"channels must be at least 1, got {channels!r}")
 
     def build(image: tuple[int, int], classes: int) -> nn.Module:
+        from torch import nn
+
         wide = 2 * channels
         return nn.Sequential(
             nn.Unflatten(1, (1, image[0])),

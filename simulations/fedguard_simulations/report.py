@@ -82,7 +82,7 @@ def _curves(runs: Sequence[RunOutcome], what: str, title: str) -> Markup:
         for run in runs:
             values: tuple[float, ...] = getattr(run, what)
             axes.plot(values, color=COLOURS[run.label], linewidth=2, label=run.title)
-        axes.set(xlabel="round", ylabel=title, ylim=(0, 1), xlim=(0, None))
+        axes.set(xlabel="round", ylabel=title, ylim=(0, 1), xlim=(0, len(runs[0].accuracy) - 1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.spines[["top", "right"]].set_visible(False)
@@ -96,7 +96,7 @@ def _curves(runs: Sequence[RunOutcome], what: str, title: str) -> Markup:
 
 def _heatmap(run: RunOutcome, outcome: Outcome) -> list[Row]:
     """Client by round: the largest family score, the malicious first, then by mean score."""
-    bad = set(outcome.malicious)
+    bad = set(outcome.malicious) if run.attack else set()
     cells: dict[str, list[tuple[float, str]]] = {}
     for report in run.reports:
         for verdict in report.verdicts:

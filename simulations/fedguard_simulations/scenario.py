@@ -21,6 +21,7 @@ from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS, Behaviour
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
+from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "load_scenario",
     "parse_attack",
     "parse_defence",
+    "parse_model",
     "parse_partition",
     "scenarios",
 ]
@@ -107,6 +109,7 @@ class Scenario:
         if self.dataset != "auto":
             resolve_dataset(self.dataset)
         parse_partition(self.partition)
+        parse_model(self.model)
         attack = parse_attack(self.attack)
         if isinstance(attack, Stage):
             crafted = _rows_of(attack)
@@ -185,6 +188,14 @@ def parse_partition(text: str) -> Partition:
     value = parse_expression(text, _by_name(PARTITIONS), "partition")
     if not isinstance(value, Partition):
         raise ConfigError(f"{text!r} is not a partition")
+    return value
+
+
+def parse_model(text: str) -> Model:
+    """An architecture, by its expression."""
+    value = parse_expression(text, _by_name(MODELS), "model")
+    if not isinstance(value, Model):
+        raise ConfigError(f"{text!r} is not a model")
     return value
 
 

@@ -14,11 +14,11 @@ from fedguard.flower import GuardedStrategy
 from fedguard_simulations.evaluation import Evaluator
 from fedguard_simulations.federation import RUNS, Federation, Run, federation_of
 from fedguard_simulations.outcome import Outcome, RunOutcome, versions
-from fedguard_simulations.runners import Job, runner_of
+from fedguard_simulations.runners import Job, Runner, runner_of
 from fedguard_simulations.scenario import Scenario
 from fedguard_strategies.recipes import standard_scorers
 
-__all__ = ["DEFAULT_RUNS", "Tick", "policy_of", "simulate"]
+__all__ = ["DEFAULT_RUNS", "Tick", "policy_of", "run_one", "simulate"]
 
 DEFAULT_RUNS = ("clean", "attacked", "defended")
 
@@ -58,14 +58,15 @@ def simulate(
         if label not in RUNS:
             raise UnknownName("run", label, RUNS)
     federation = federation_of(scenario)
-    runs = {label: _run(run_job, federation, RUNS[label], on_tick) for label in labels}
+    runs = {label: run_one(run_job, federation, RUNS[label], on_tick) for label in labels}
     malicious = tuple(federation.name(client) for client in sorted(federation.malicious))
     return Outcome(scenario, federation.data.name, runner, malicious, runs, versions())
 
 
-def _run(
-    run_job: Any, federation: Federation, run: Run, on_tick: Callable[[Tick], None]
+def run_one(
+    run_job: Runner, federation: Federation, run: Run, on_tick: Callable[[Tick], None]
 ) -> RunOutcome:
+    """Train one run and gather its metrics and reports."""
     evaluator, store, metrics = Evaluator(federation), MemoryStore(), list[dict[str, float]]()
     policy = policy_of(federation, run)
 

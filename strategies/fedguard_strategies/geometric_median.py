@@ -17,11 +17,13 @@ __all__ = ["geometric_median", "weiszfeld"]
 def weiszfeld(gram: Float64, iterations: int = 100, smoothing: float = 1e-6) -> Float64:
     """Weights of the point of least total distance to the rows, shape (n,), summing to one.
 
-    `smoothing` is a fraction of the median norm; distances below it count as it, so a row that
-    is the median itself divides by no zero. Stops when no weight moves by more than 1e-12.
+    `smoothing` is a fraction of the median norm (of the largest, if most rows are zero); distances
+    below it count as it, so a row that is the median itself divides by no zero. Stops when no
+    weight moves by more than 1e-12.
     """
     n = len(gram)
-    floor = smoothing * float(np.median(norms(gram))) or np.finfo(np.float64).tiny
+    lengths = norms(gram)
+    floor = smoothing * float(np.median(lengths) or lengths.max()) or 1.0
     weights = np.full(n, 1.0 / n)
     for _ in range(iterations):
         pull = 1.0 / np.maximum(distances_to(gram, weights), floor)

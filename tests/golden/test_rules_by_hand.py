@@ -145,7 +145,17 @@ def test_caf_ends_on_identical_colluders() -> None:
     assert np.isfinite(aggregate(rules.caf(8), rows).vector).all()
 
 
-def test_mean_of_no_spread_is_that_row() -> None:
-    same = [[2.0, 3.0]] * 7
-    for rule in (rules.caf(2), rules.krum(2), rules.geometric_median(), rules.trimmed_mean(2)):
-        assert vector(rule, same) == pytest.approx([2.0, 3.0])
+@pytest.mark.parametrize("point", [[2.0, 3.0], [0.0, 0.0], [1e-30, 0.0]])
+def test_rows_without_spread_give_that_row(point: list[float]) -> None:
+    arcs = chain(rules.arc(2), rules.nnm(2), rules.mean())
+    for rule in (
+        rules.caf(2),
+        rules.krum(2),
+        rules.geometric_median(),
+        rules.trimmed_mean(2),
+        arcs,
+    ):
+        assert vector(rule, [point] * 7) == pytest.approx(point)
+    assert vector(rules.geometric_median(), [[0.0]] * 4 + [[8.0]] * 3) == pytest.approx(
+        [0], abs=1e-4
+    )

@@ -15,11 +15,11 @@ from flwr.simulation import run_simulation
 from fedguard.errors import FedguardError
 from fedguard_clients.app import Task, client_app
 from fedguard_simulations.adversary import AdversarialGrid
-from fedguard_simulations.federation import Run, task_of
+from fedguard_simulations.federation import Run, federation_of, task_of
 from fedguard_simulations.runners import Job
 from fedguard_simulations.scenario import Scenario
 
-__all__ = ["call_the_roll", "run_on_flower", "task_of_node"]
+__all__ = ["call_the_roll", "run_on_flower", "serve", "task_of_node"]
 
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -31,29 +31,20 @@ QUIET = {
 
 def run_on_flower(job: Job) -> ArrayRecord:
     """Run a job on Ray, one CPU a client, as many at once as there are CPUs."""
-    federation, run = job.federation, job.run
-    clients = federation.participants(run)
+    clients = job.federation.participants(job.run)
     finished: list[ArrayRecord] = []
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        nodes = call_the_roll(grid, len(clients))
-        attack = federation.omniscient(run)
-        if attack:
-            by_node = {node: clients[partition] for node, partition in nodes.items()}
-            grid = AdversarialGrid(grid, attack, by_node, federation.malicious)
-        strategy = job.strategy_of(lambda node: federation.name(clients[nodes[node.node_id]]))
-        initial, rounds = federation.initial(), federation.scenario.rounds
-        result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
-        finished.append(result.arrays or initial)
+        finished.append(serve(grid, job))
 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     cpus = os.cpu_count() or 1
     run_simulation(
         app,
-        client_app(partial(task_of_node, federation.scenario, run, tuple(clients))),
+        client_app(partial(task_of_node, job.federation.scenario, job.run)),
         num_supernodes=len(clients),
         backend_config={
             "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
@@ -70,8 +61,23 @@ def run_on_flower(job: Job) -> ArrayRecord:
     return finished[0]
 
 
-def task_of_node(scenario: Scenario, run: Run, clients: tuple[int, ...], context: Context) -> Task:
-    """What a worker does when it is asked to be a node."""
+def serve(grid: Grid, job: Job) -> ArrayRecord:
+    """The ServerApp's part of a job, on any grid whose nodes know their partition."""
+    federation, run = job.federation, job.run
+    clients = federation.participants(run)
+    nodes = {node: clients[i] for node, i in call_the_roll(grid, len(clients)).items()}
+    attack = federation.omniscient(run)
+    if attack:
+        grid = AdversarialGrid(grid, attack, nodes, federation.malicious)
+    strategy = job.strategy_of(lambda node: federation.name(nodes[node.node_id]))
+    initial, rounds = federation.initial(), federation.scenario.rounds
+    result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
+    return result.arrays or initial
+
+
+def task_of_node(scenario: Scenario, run: Run, context: Context) -> Task:
+    """What a node has to do, by the partition in its node config."""
+    clients = federation_of(scenario).participants(run)
     return task_of(scenario, run, clients[int(context.node_config["partition-id"])])
 
 

@@ -1,0 +1,226 @@
+"""The harness on real data (digits): runs, results, report, command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord
+from typer.testing import CliRunner
+
+from fedguard.cli import app, main
+from fedguard.errors import InvalidParameter, UnknownName
+from fedguard_simulations.federation import RUNS, federation_of
+from fedguard_simulations.outcome import Outcome
+from fedguard_simulations.report import render
+from fedguard_simulations.scenario import Scenario, load_scenario, scenarios
+from fedguard_simulations.simulate import Tick, simulate
+
+SMALL = Scenario(
+    id="small-v1",
+    summary="Two of ten clients <b>lie</b>",
+    attack="scaled_negation(scale=10)",
+    defence="chain(arc(f=2), trimmed_mean(f=2))",
+    dataset="digits",
+    partition="dirichlet(alpha=1.0)",
+    clients=10,
+    malicious=2,
+    rounds=12,
+    steps=5,
+    learning_rate=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    return simulate(SMALL, labels=["clean", "attacked", "defended", "peace", "oracle"])
+
+
+def test_attack_hurts_and_defence_saves(outcome: Outcome) -> None:
+    accuracy = {label: run.accuracy[-1] for label, run in outcome.runs.items()}
+    assert accuracy["clean"] > 0.8
+    assert accuracy["oracle"] > 0.8
+    assert accuracy["attacked"] < 0.4
+    assert accuracy["defended"] > accuracy["clean"] - 0.1
+    found = outcome.runs["defended"].detection(frozenset(outcome.malicious))
+    assert found.recall == 1.0
+    assert outcome.runs["clean"].detection(frozenset(outcome.malicious)).caught == 0
+
+
+def test_the_oracle_has_no_liars_aboard(outcome: Outcome) -> None:
+    seen = {each.client for each in outcome.runs["oracle"].reports[0].verdicts}
+    assert seen.isdisjoint(outcome.malicious)
+    assert len(seen) == 8
+
+
+def test_the_same_seed_gives_the_same_text(outcome: Outcome) -> None:
+    again = simulate(SMALL, labels=list(outcome.runs))
+    one, other = (json.loads(each.to_json()) for each in (outcome, again))
+    assert one.pop("seconds").keys() == other.pop("seconds").keys()
+    assert json.dumps(one) == json.dumps(other)
+    different = simulate(SMALL.evolve(seed=1), labels=["defended"])
+    assert different.runs["defended"].accuracy != outcome.runs["defended"].accuracy
+
+
+def test_results_hold_everything(outcome: Outcome) -> None:
+    plain = json.loads(outcome.to_json())
+    assert Scenario.from_dict(plain["scenario"]) == SMALL
+    assert plain["malicious"] == sorted(plain["malicious"])
+    run = plain["runs"]["defended"]
+    assert len(run["accuracy"]) == SMALL.rounds + 1
+    assert len(run["reports"]) == SMALL.rounds
+    verdict = run["reports"][0]["verdicts"][0]
+    assert set(verdict["scores"]) == {"magnitude", "direction", "neighbourhood"}
+    assert verdict["num_examples"] > 0
+    assert np.sum(run["confusion"]) == 397
+    assert plain["versions"]["flwr"].startswith("1.4")
+
+
+def test_the_report_is_self_contained_and_escaped(outcome: Outcome) -> None:
+    page = render(outcome)
+    assert "&lt;b&gt;lie&lt;/b&gt;" in page
+    assert "<b>lie" not in page
+    named = ("www.w3.org/", "purl.org/dc/", "creativecommons.org/ns", "matplotlib.org/")
+    for outside in ("http://", "https://", "src=", "@import"):
+        own = page.replace("http://www.w3.org/", "").replace("http://purl.org/dc/", "")
+        own = own.replace("http://creativecommons.org/ns", "").replace(
+            "https://matplotlib.org/", ""
+        )
+        assert outside not in own
+    assert page.count("● malicious") == 2 * 2  # two liars, in the two runs with an attack
+    assert page.count("<svg") == 1
+
+
+def test_a_backdoor_is_measured_and_drawn() -> None:
+    scenario = SMALL.evolve(attack="backdoor(boost=5, size=2)", rounds=8)
+    opened = simulate(scenario, labels=["clean", "attacked"])
+    rates = {label: run.attack_success[-1] for label, run in opened.runs.items()}
+    assert rates["attacked"] > 0.5 > rates["clean"]
+    assert render(opened).count("<svg") == 2
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "label_flip()",
+        "sign_flip()",
+        "gaussian_noise()",
+        "free_rider()",
+        "mimic(f=2)",
+        "min_max(f=2)",
+    ],
+)
+def test_every_kind_of_attack_runs(attack: str) -> None:
+    outcome = simulate(SMALL.evolve(attack=attack, rounds=2), labels=["defended"])
+    assert len(outcome.runs["defended"].accuracy) == 3
+
+
+def test_ticks_tell_every_round() -> None:
+    ticks: list[Tick] = []
+    simulate(SMALL.evolve(rounds=3), labels=["defended"], on_tick=ticks.append)
+    assert [tick.round for tick in ticks] == [0, 1, 2, 3]
+    assert ticks[0].report is None
+    assert all(tick.report and tick.report.round == tick.round for tick in ticks[1:])
+
+
+@pytest.mark.parametrize("partition", ["iid()", "pathological(classes=2)"])
+def test_partitions_cover_the_data_once(partition: str) -> None:
+    federation = federation_of(SMALL.evolve(partition=partition))
+    assert sum(len(part.y) for part in federation.parts) == 1400
+    labels = np.concatenate([part.y for part in federation.parts])
+    assert np.bincount(labels).tolist() == np.bincount(federation.data.train.y).tolist()
+    if partition.startswith("pathological"):
+        assert max(len(set(part.y.tolist())) for part in federation.parts) == 2
+
+
+def test_what_cannot_be_run_is_answered() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'vectorised'"):
+        simulate(SMALL, runner="vectorized")
+    with pytest.raises(UnknownName, match="did you mean 'attacked'"):
+        simulate(SMALL, labels=["atacked"])
+    with pytest.raises(InvalidParameter, match="use the flower runner"):
+        simulate(SMALL.evolve(model="cnn()"))
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_shipped_scenarios_meet_their_expectations_on_digits(name: str) -> None:
+    from dataclasses import replace
+
+    scenario = replace(load_scenario(name), dataset="digits")
+    checked = simulate(scenario).checked()
+    assert checked
+    assert all(holds for _, _, holds in checked), checked
+
+
+def test_the_command_line_writes_and_checks(tmp_path: Path) -> None:
+    path = tmp_path / "mine-v1.toml"
+    text = (
+        'summary = "s"\nattack = "sign_flip()"\ndefence = "krum(f=1)"\ndataset = "digits"\n'
+        'clients = 6\nmalicious = 1\nrounds = 2\npartition = "iid()"\n'
+        '[expect.digits]\nclean_accuracy = "{}"\n'
+    )
+    for wanted, code in ((">= 0.0", 0), (">= 1.1", 1)):
+        path.write_text(text.format(wanted))
+        done = CliRunner().invoke(app, ["simulate", str(path), "--out", str(tmp_path / "out")])
+        assert done.exit_code == code, done.output
+        assert ("holds" if code == 0 else "fails") in done.output
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["dataset"] == "digits"
+    changed = CliRunner().invoke(
+        app, ["simulate", str(path), "--out", str(tmp_path), "--set", "rounds=1", "--runs", "clean"]
+    )
+    assert changed.exit_code == 0  # a changed scenario is not held to its expectations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulate", "nothing-like-it"], "unknown scenario"),
+        (["simulate", "scaled-negation", "--set", "rouns=1"], "did you mean 'rounds'"),
+        (["simulate", "scaled-negation", "--set", "rounds"], "write it as key=value"),
+        (["simulate", "scaled-negation", "--set", "defence=krum(f=9)"], "n >= 2f + 3"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_two(
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fedguard", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.startswith("error: ")
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("rules", ["trimmed_mean(f)", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
+        ("attacks", ["min_max(f)", "every honest update of the round", "no training"]),
+        ("scenarios", list(scenarios())),
+        ("--version", ["fedguard 0."]),
+    ],
+)
+def test_lists(command: str, words: list[str]) -> None:
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 0
+    for word in words:
+        assert word in done.output
+
+
+def test_the_initial_model_depends_on_the_seed_alone() -> None:
+    one, same = federation_of(SMALL).initial(), federation_of(SMALL.evolve(rounds=1)).initial()
+    other = federation_of(SMALL.evolve(seed=9)).initial()
+    assert _bytes(one) == _bytes(same) != _bytes(other)
+    assert set(RUNS) == {"clean", "attacked", "defended", "peace", "oracle"}
+
+
+def _bytes(arrays: ArrayRecord) -> list[bytes]:
+    return [array.data for array in arrays.values()]

@@ -1,0 +1,157 @@
+"""Omniscient attacks against the published formulas, and behaviours against their words."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from fedguard import InMemory
+from fedguard.defence import transform
+from fedguard.errors import InvalidParameter
+from fedguard_clients import (
+    ATTACKS,
+    Examples,
+    backdoor,
+    free_rider,
+    gaussian_noise,
+    honest,
+    label_flip,
+    scaled_negation,
+    sign_flip,
+)
+from fedguard_simulations.attacks import (
+    OMNISCIENT,
+    a_little_is_enough,
+    inner_product_manipulation,
+    mimic,
+    min_max,
+)
+from fedguard_simulations.attacks.a_little_is_enough import largest_z
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    return np.random.default_rng(5).normal(size=(12, 40)) + 0.3
+
+
+def crafted(attack, rows: np.ndarray) -> np.ndarray:
+    return transform(attack, InMemory(rows, block_columns=7))[0]
+
+
+def test_alie_is_mean_minus_z_standard_deviations(rows: np.ndarray) -> None:
+    by_hand = rows.mean(axis=0) - 1.5 * rows.std(axis=0)
+    assert crafted(a_little_is_enough(3, z=1.5), rows) == pytest.approx(np.stack([by_hand] * 3))
+
+
+def test_alie_z_of_the_papers_example() -> None:
+    # n=50, f=24: s = 26 - 24 = 2 supporters, so the z of 24/26 of the normal distribution
+    assert largest_z(50, 24) == pytest.approx(1.4261, abs=1e-4)
+    default = crafted(a_little_is_enough(24), np.random.default_rng(0).normal(size=(26, 3)))
+    assert len(default) == 24
+
+
+def test_ipm_is_minus_epsilon_mean(rows: np.ndarray) -> None:
+    assert crafted(inner_product_manipulation(2, epsilon=0.7), rows) == pytest.approx(
+        np.stack([-0.7 * rows.mean(axis=0)] * 2)
+    )
+
+
+def test_min_max_is_the_largest_gamma_by_bisection(rows: np.ndarray) -> None:
+    limit = max(np.linalg.norm(one - other) for one in rows for other in rows)
+    low, high = 0.0, 100.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        wild = rows.mean(axis=0) - middle * rows.std(axis=0)
+        near = np.linalg.norm(rows - wild, axis=1).max() <= limit
+        low, high = (middle, high) if near else (low, middle)
+    by_hand = rows.mean(axis=0) - low * rows.std(axis=0)
+    assert crafted(min_max(2), rows) == pytest.approx(np.stack([by_hand] * 2))
+    assert low > 0.5
+
+
+def test_min_max_without_spread_is_the_mean() -> None:
+    assert crafted(min_max(1), np.ones((4, 3))).tolist() == [[1, 1, 1]]
+
+
+def test_mimic_copies_one_honest_row_and_stays_with_it(rows: np.ndarray) -> None:
+    rows[7] *= 5
+    copies, state, _ = transform(mimic(3), InMemory(rows))
+    assert copies.tolist() == [rows[7].tolist()] * 3
+    rows[2] *= 50
+    again, _, _ = transform(mimic(3), InMemory(rows), state)
+    assert again.tolist() == [rows[7].tolist()] * 3
+
+
+@pytest.mark.parametrize("factory", OMNISCIENT)
+def test_attackers_are_counted(factory) -> None:
+    with pytest.raises(InvalidParameter):
+        factory(0)
+
+
+@pytest.mark.parametrize("factory", [*ATTACKS, *OMNISCIENT], ids=lambda each: each.__name__)
+def test_every_attack_names_its_source(factory) -> None:
+    assert "Source: " in (inspect.getdoc(factory) or "")
+    assert factory.__name__ in (factory(2) if factory in OMNISCIENT else factory()).name
+
+
+DELTA = np.array([1.0, -2.0, 2.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "sent"),
+    [
+        (sign_flip(), [-1, 2, -2]),
+        (scaled_negation(3), [-3, 6, -6]),
+        (backdoor(boost=4), [4, -8, 8]),
+    ],
+)
+def test_crafted_updates(behaviour, sent: list[float]) -> None:
+    out = behaviour.craft(DELTA, np.random.default_rng(0))
+    assert out.tolist() == sent
+    assert out.dtype == np.float32
+
+
+def test_noise_has_the_length_asked_for_and_a_seed() -> None:
+    craft = gaussian_noise(scale=5).craft
+    assert craft
+    noise = craft(np.ones(1000, np.float32), np.random.default_rng(1))
+    assert np.linalg.norm(noise) == pytest.approx(5 * 1000**0.5, rel=1e-4)
+    again = craft(np.ones(1000, np.float32), np.random.default_rng(1))
+    assert noise.tobytes() == again.tobytes()
+    lazy = free_rider(noise=0.01)
+    assert not lazy.trains
+    assert lazy.craft
+    assert 0 < np.abs(lazy.craft(np.zeros(100, np.float32), np.random.default_rng(0))).max() < 0.1
+
+
+def test_label_flip_and_backdoor_poison_copies() -> None:
+    x, y = np.zeros((200, 8, 8), np.float32), np.arange(200) % 10
+    examples, rng = Examples(x, y, 10), np.random.default_rng(0)
+    flipped = label_flip().poison(examples, rng)
+    assert flipped.y.tolist() == (9 - y).tolist()
+    marked = backdoor(target=3, fraction=0.5, size=2).poison(examples, rng)
+    stamped = marked.x[:, -2:, -2:].min(axis=(1, 2)) == 1
+    assert 70 < stamped.sum() < 130
+    assert (marked.y[stamped] == 3).all()
+    assert (marked.y[~stamped] == y[~stamped]).all()
+    assert marked.x[:, :6].max() == 0
+    assert x.max() == 0
+    assert (y == np.arange(200) % 10).all()
+    assert honest().poison(examples, rng) is examples
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: scaled_negation(0),
+        lambda: gaussian_noise(-1),
+        lambda: free_rider(0),
+        lambda: backdoor(fraction=0),
+        lambda: backdoor(size=0),
+    ],
+)
+def test_bad_parameters(make) -> None:
+    with pytest.raises(InvalidParameter):
+        make()

@@ -1,0 +1,277 @@
+"""GuardedStrategy and GuardedGrid against replies of every kind, without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from flower_parts import Answer, FakeGrid, answer, content, model, npy, shifted
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+
+import fedguard_strategies as rules
+from fedguard import Policy, RoundReport, chain
+from fedguard.errors import ConfigError, InvalidParameter
+from fedguard.flower import GuardedStrategy, Layout
+from fedguard.flower.strategy import name_of_node
+from fedguard_strategies.recipes import standard_scorers
+
+TRIMMED = Policy(rules.trimmed_mean(1), standard_scorers(1))
+
+
+def run(
+    answers: list[Answer],
+    policy: Policy = TRIMMED,
+    arrays: ArrayRecord | None = None,
+    **options: Any,
+) -> tuple[ArrayRecord, list[RoundReport], FakeGrid]:
+    grid, reports = FakeGrid(answers), list[RoundReport]()
+    options = {"min_nodes": len(answers), "on_round": reports.append, **options}
+    start = model() if arrays is None else arrays
+    result = GuardedStrategy(policy, **options).start(grid, start, num_rounds=1, timeout=0.2)
+    return result.arrays or start, reports, grid
+
+
+def changed(**entries: Any) -> ArrayRecord:
+    """The honest reply with some entries replaced (None removes one)."""
+    arrays = {**shifted(1.0), **entries}
+    return ArrayRecord({name: array for name, array in arrays.items() if array is not None})
+
+
+def raw(dtype: str, shape: tuple[int, ...], data: bytes, stype: str = "numpy.ndarray") -> Array:
+    return Array(dtype=dtype, shape=shape, stype=stype, data=data)
+
+
+HONEST = [answer(shifted(1.0)) for _ in range(5)]
+GOOD = np.zeros(2, np.float32)
+LYING_HEADER = b"\x93NUMPY\x01\x00v\x00" + (
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 1000), }".ljust(117) + b"\n"
+)
+HOSTILE: dict[str, tuple[ArrayRecord | None, str]] = {
+    "nan": (changed(bias=Array(np.array([np.nan, 0], np.float32))), "non-finite"),
+    "inf": (changed(bias=Array(np.array([np.inf, 0], np.float32))), "non-finite"),
+    "no arrays": (None, "keys"),
+    "empty record": (ArrayRecord(), "keys"),
+    "missing key": (changed(bias=None), "keys"),
+    "extra key": (changed(more=Array(GOOD)), "keys"),
+    "longer": (changed(bias=Array(np.zeros(3, np.float32))), "shape"),
+    "empty array": (changed(bias=Array(np.zeros(0, np.float32))), "shape"),
+    "scalar": (changed(bias=Array(np.array(1.0, np.float32))), "shape"),
+    "one more axis": (changed(bias=Array(np.zeros((2, 2), np.float32))), "shape"),
+    "transposed": (changed(weight=Array(np.zeros((3, 2), np.float32))), "shape"),
+    "float16": (changed(bias=Array(GOOD.astype(np.float16))), "dtype"),
+    "float64": (changed(bias=Array(GOOD.astype(np.float64))), "dtype"),
+    "complex": (changed(bias=Array(GOOD.astype(np.complex64))), "dtype"),
+    "big-endian": (changed(bias=raw(">f4", (2,), npy(GOOD.astype(">f4")))), "dtype"),
+    "strings": (changed(bias=raw("float32", (2,), npy(np.array(["a", "b"])))), "dtype"),
+    "objects": (changed(bias=raw("object", (2,), npy(np.array([{}, []], object)))), "dtype"),
+    "counter as float": (changed(num_batches_tracked=Array(np.array(1.0))), "dtype"),
+    "counter as vector": (changed(num_batches_tracked=Array(np.zeros(9, np.int64))), "shape"),
+    "lying dtype": (changed(bias=raw("float32", (2,), npy(GOOD.astype(np.float64)))), "dtype"),
+    "lying shape": (changed(bias=raw("float32", (2,), npy(np.zeros(5, np.float32)))), "shape"),
+    "truncated": (changed(bias=raw("float32", (2,), npy(GOOD)[:-3])), "encoding"),
+    "padded": (changed(bias=raw("float32", (2,), npy(GOOD) + b"x" * 99)), "encoding"),
+    "garbage": (changed(bias=raw("float32", (2,), b"garbage")), "encoding"),
+    "nothing": (changed(bias=raw("float32", (2,), b"")), "encoding"),
+    "huge header": (changed(bias=raw("float32", (2,), LYING_HEADER)), "shape"),
+    "header of evil": (
+        changed(bias=raw("float32", (2,), b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535)),
+        "encoding",
+    ),
+    "version 9": (changed(bias=raw("float32", (2,), b"\x93NUMPY\x09\x00")), "encoding"),
+    "other stype": (changed(bias=raw("float32", (2,), npy(GOOD), "pickle")), "encoding"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_reply_is_a_fault_of_its_sender_alone(case: str) -> None:
+    arrays, reason = HOSTILE[case]
+    moved, reports, _ = run([*HONEST, answer(arrays)])
+    (report,) = reports
+    assert [(each.client, each.reason) for each in report.refused] == [("106", reason)]
+    assert report.held is None
+    alone, _, _ = run(HONEST)
+    for name in alone:
+        assert moved[name].data == alone[name].data  # to the bit what the honest alone give
+
+
+@pytest.mark.parametrize("claim", [0, -5, 10**15, float("nan"), float("inf"), 2.5, [1, 2]])
+def test_claimed_examples_move_nothing(claim: Any) -> None:
+    liar: Answer = lambda message: Message(  # noqa: E731
+        RecordDict({"arrays": shifted(9.0), "metrics": MetricRecord({"num-examples": claim})}),
+        reply_to=message,
+    )
+    mean = Policy(rules.mean())
+    moved, reports, _ = run([*HONEST, liar], mean)
+    fair, _, _ = run([*HONEST, answer(shifted(9.0))], mean)
+    assert moved["weight"].data == fair["weight"].data
+    claimed = reports[0].verdicts[-1].num_examples
+    assert claimed is None or 0 <= claimed <= 2**53
+
+
+def test_integer_buffers_stay_the_servers() -> None:
+    liar = changed(num_batches_tracked=Array(np.array(10**18)))
+    moved, reports, _ = run([answer(liar) for _ in range(5)])
+    assert reports[0].refused == ()
+    assert moved["num_batches_tracked"].numpy() == 7
+    assert moved["num_batches_tracked"].dtype == "int64"
+    assert moved["bias"].numpy() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_models_dtype_and_shapes_stay(dtype: str) -> None:
+    start = model(dtype)
+    moved, reports, _ = run([answer(shifted(0.5, start)) for _ in range(4)], arrays=start)
+    assert reports[0].held is None
+    assert {name: (a.dtype, a.shape) for name, a in moved.items()} == {
+        name: (a.dtype, a.shape) for name, a in start.items()
+    }
+    assert list(moved) == list(start)
+    assert moved["weight"].numpy() == pytest.approx(start["weight"].numpy() + 0.5)
+
+
+def test_column_major_arrays_are_read_as_what_they_are() -> None:
+    start = ArrayRecord({"w": Array(np.asfortranarray(np.arange(6.0).reshape(2, 3)))})
+    reply = ArrayRecord({"w": Array(np.arange(6.0).reshape(2, 3) + 1)})
+    other = ArrayRecord({"w": Array(np.asfortranarray(np.arange(6.0).reshape(2, 3) + 1))})
+    moved, _, _ = run([answer(reply), answer(other), answer(other)], arrays=start)
+    assert moved["w"].numpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_float16_model_saturates_instead_of_overflowing() -> None:
+    start = ArrayRecord({"w": Array(np.full(3, 60000, np.float16))})
+    push = Layout.of(start).moved(start, np.full(3, 60000.0, np.float32))
+    assert push["w"].numpy().tolist() == [65504.0] * 3
+
+
+def test_a_model_without_floats_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no float parameter"):
+        run(HONEST, arrays=ArrayRecord({"n": Array(np.arange(3))}))
+
+
+def spoof(message: Message) -> Message:
+    reply = Message(content(shifted(99.0)), reply_to=message)
+    reply.metadata.__dict__["_src_node_id"] = 101
+    return reply
+
+
+def crash(message: Message) -> Message:
+    raise IndexError("list index out of range")
+
+
+def fail(message: Message) -> Message:
+    return Message(Error(2, "the client app raised"), reply_to=message)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "reason"),
+    [(spoof, "spoofed-source"), (crash, "unreadable"), (fail, "client-error")],
+)
+def test_faults_below_the_strategy_hit_who_caused_them(hostile: Answer, reason: str) -> None:
+    moved, reports, grid = run([*HONEST, hostile])
+    assert [(each.client, each.reason) for each in reports[0].refused] == [("106", reason)]
+    assert moved["weight"].data == run(HONEST)[0]["weight"].data
+    assert len(grid.pulled) == len(set(grid.pulled))  # what was pulled once is not asked again
+
+
+def test_the_silent_are_faults_and_the_round_goes_on() -> None:
+    class Silent(FakeGrid):
+        def pull_messages(self, message_ids: Any) -> Any:
+            (each,) = message_ids
+            silent = self.sent[each].metadata.dst_node_id == 106
+            return [] if silent else super().pull_messages([each])
+
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(TRIMMED, min_nodes=6, on_round=reports.append)
+    strategy.start(Silent([*HONEST, HONEST[0]]), model(), num_rounds=1, timeout=0.1)
+    assert [(each.client, each.reason) for each in reports[0].refused] == [("106", "no-reply")]
+    assert reports[0].held is None
+
+
+def test_a_message_the_superlink_did_not_take_is_told() -> None:
+    class Full(FakeGrid):
+        def push_messages(self, messages: Any) -> Any:
+            (message,) = messages
+            return (
+                [None] if message.metadata.dst_node_id == 103 else super().push_messages([message])
+            )
+
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, on_round=reports.append)
+    strategy.start(Full(HONEST), model(), num_rounds=1)
+    assert [(each.client, each.reason) for each in reports[0].refused] == [("103", "not-sent")]
+
+
+def test_a_held_round_leaves_the_model_and_the_run_goes_on() -> None:
+    policy = Policy(rules.krum(2), standard_scorers(2))  # needs 7
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(policy, min_nodes=5, on_round=reports.append)
+    result = strategy.start(FakeGrid(HONEST), model(), num_rounds=3)
+    assert [report.held is not None for report in reports] == [True] * 3
+    assert "n >= 2f + 3" in str(reports[0].held)
+    assert not result.arrays
+    assert [metrics["held"] for metrics in result.train_metrics_clientapp.values()] == [1, 1, 1]
+
+
+def test_the_first_round_waits_for_all_nodes() -> None:
+    grid, reports = FakeGrid(HONEST, appear_one_by_one=True), list[RoundReport]()
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, on_round=reports.append)
+    strategy.start(grid, model(), num_rounds=2)
+    assert [len(report.verdicts) for report in reports] == [5, 5]
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(TRIMMED, min_nodes=9, node_timeout=0.05, on_round=reports.append)
+    strategy.start(FakeGrid(HONEST), model(), num_rounds=1)
+    assert len(reports[0].verdicts) == 5
+
+
+def test_sampling_is_seeded_and_by_name() -> None:
+    def asked(seed: int) -> list[list[str]]:
+        reports: list[RoundReport] = []
+        strategy = GuardedStrategy(
+            Policy(rules.mean()), fraction_train=0.5, seed=seed, on_round=reports.append
+        )
+        strategy.start(FakeGrid([answer(shifted(1.0))] * 10), model(), num_rounds=4)
+        return [[verdict.client for verdict in report.verdicts] for report in reports]
+
+    assert asked(1) == asked(1)
+    assert asked(1) != asked(2)
+    assert {len(clients) for clients in asked(1)} == {5}
+    assert len({tuple(clients) for clients in asked(1)}) > 1
+
+
+def test_fractions_are_checked() -> None:
+    with pytest.raises(InvalidParameter, match=r"fraction_train must lie in \[0, 1\], got 2"):
+        GuardedStrategy(TRIMMED, fraction_train=2)
+
+
+def test_reported_metrics_are_medians_of_what_most_report() -> None:
+    strategy = GuardedStrategy(TRIMMED, fraction_evaluate=1.0)
+    grid = FakeGrid(
+        [answer(None, loss=value) for value in (0.1, 0.2, 0.3, 1e300, float("nan"))]
+        + [answer(None, loss=0.3, planted=1.0)]
+    )
+    config = ConfigRecord()
+    strategy.configure_train(1, model(), config, grid)
+    messages = strategy.configure_evaluate(1, model(), config, grid)
+    ids = grid.push_messages(messages)
+    told = strategy.aggregate_evaluate(1, [next(iter(grid.pull_messages([i]))) for i in ids])
+    assert told is not None
+    assert dict(told) == {"loss": 0.3}
+
+
+def test_a_clients_name_is_its_key() -> None:
+    from flwr.proto.node_pb2 import NodeInfo
+
+    one, same = NodeInfo(node_id=1, public_key=b"k"), NodeInfo(node_id=2, public_key=b"k")
+    assert name_of_node(one) == name_of_node(same)
+    assert name_of_node(NodeInfo(node_id=7)) == "7"
+
+
+def test_reports_are_plain_data() -> None:
+    policy = Policy(chain(rules.arc(1), rules.caf(1)), standard_scorers(1))
+    _, reports, _ = run(HONEST, policy)
+    assert dataclasses.asdict(reports[0])["verdicts"][0]["client"] == "101"

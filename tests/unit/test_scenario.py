@@ -1,0 +1,103 @@
+"""Scenarios: round trips, checks and answers to mistakes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
+from fedguard_simulations import data
+from fedguard_simulations.scenario import Expectation, Scenario, load_scenario, scenarios
+
+BASE = {"id": "t-v1", "summary": "a test", "attack": "sign_flip()", "defence": "krum(f=4)"}
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_shipped_scenarios_round_trip_and_expect_something(name: str) -> None:
+    scenario = load_scenario(name)
+    assert Scenario.from_dict(scenario.to_dict()) == scenario
+    assert Scenario.from_dict(tomllib.loads(tomli_w.dumps(scenario.to_dict()))) == scenario
+    assert {each.dataset for each in scenario.expect} == {"fashion-mnist", "digits"}
+    assert load_scenario(name.rpartition("-v")[0]) == scenario
+    assert scenario.id == name
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'summary = "x"\nattack = "label_flip()"\ndefence = "krum(f=4)"\n'
+        '[expect.digits]\ndefended_accuracy = ">= 0.5"\n'
+    )
+    scenario = load_scenario(str(path))
+    assert scenario.id == "mine"
+    assert scenario.expect == (Expectation("digits", "defended_accuracy", ">=", 0.5),)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"roundz": 3}, UnknownName, "did you mean 'rounds'"),
+        ({"attack": "sgn_flip()"}, UnknownName, "did you mean 'sign_flip'"),
+        ({"defence": "krumm(f=1)"}, UnknownName, "did you mean 'krum'"),
+        ({"defence": "krum(f=9)"}, TooFewUpdates, "at least 21 updates .n >= 2f . 3. and got 20"),
+        ({"defence": "nnm(f=4)"}, ValueError, "end it with a rule"),
+        ({"partition": "dirichlet(alpa=1)"}, UnknownName, "did you mean 'alpha'"),
+        ({"partition": "dirichlet(alpha=0)"}, ValueError, "alpha must be positive"),
+        ({"dataset": "mnits"}, UnknownName, "unknown data set 'mnits'"),
+        ({"rounds": 0}, ConfigError, "rounds must be at least 1"),
+        ({"rounds": "many"}, ConfigError, "rounds must be int, got 'many'"),
+        ({"rounds": 2.5}, ConfigError, "rounds must be int, got 2.5"),
+        ({"attack": 3}, ConfigError, "attack must be a string"),
+        ({"malicious": 20}, ConfigError, "malicious must lie in .0, 19."),
+        ({"learning_rate": 0}, ConfigError, "learning_rate must be positive"),
+        ({"attack": "min_max(f=3)"}, ConfigError, "makes 3 updates, the scenario has 4"),
+        ({"attack": "krum(f=1)"}, UnknownName, "unknown attack 'krum'"),
+        ({"expect": {"digit": {}}}, UnknownName, "did you mean 'digits'"),
+        ({"expect": {"digits": {"a": "0.5"}}}, ConfigError, "write it like '>= 0.8'"),
+        ({"expect": {"digits": {"a": ">= x"}}}, ConfigError, "'x' is no number"),
+        ({"model": "mlp(hidden=0)"}, ValueError, "hidden must be at least 1"),
+    ],
+)
+def test_mistakes_are_answered(change: dict, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        Scenario.from_dict(BASE | change)
+
+
+@pytest.mark.parametrize("key", ["id", "summary", "attack", "defence"])
+def test_needed_keys(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"needs the key '{key}'"):
+        Scenario.from_dict({name: value for name, value in BASE.items() if name != key})
+
+
+def test_unknown_scenarios_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean"):
+        load_scenario("scaled-negatoin")
+    with pytest.raises(ConfigError, match="there is no scenario file"):
+        load_scenario("nowhere.toml")
+    (tmp_path / "bad.toml").write_text("a = = 1")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_scenario(str(tmp_path / "bad.toml"))
+
+
+def test_settings_from_text() -> None:
+    scenario = Scenario.from_dict(BASE).evolve(rounds="3", learning_rate="0.5")
+    assert (scenario.rounds, scenario.learning_rate) == (3, 0.5)
+    with pytest.raises(UnknownName, match="did you mean 'seed'"):
+        scenario.evolve(sead=1)
+
+
+def test_missing_data_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "DEBIAN_PATH", tmp_path)
+    monkeypatch.setenv("FEDGUARD_DATA", str(tmp_path))
+    data.load_dataset.cache_clear()
+    with pytest.raises(MissingData, match="apt-get install dataset-fashion-mnist"):
+        data.load_dataset("fashion-mnist")
+    assert data.resolve_dataset("auto") == "digits"
+    for name in ("train-images-idx3", "train-labels-idx1"):
+        (tmp_path / f"{name}-ubyte.gz").write_bytes(b"not gzip")
+    assert data.resolve_dataset("auto") == "fashion-mnist"
+    with pytest.raises(MissingData, match="cannot be read"):
+        data.load_dataset("fashion-mnist")

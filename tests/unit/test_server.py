@@ -1,0 +1,156 @@
+"""The pure step: admission, scores, holding, and the order of commit and publication."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fedguard_strategies as rules
+from fedguard import (
+    Cohort,
+    Fault,
+    MemoryStore,
+    Policy,
+    State,
+    Update,
+    aggregate,
+    chain,
+    commit_round,
+    robust_z,
+    step,
+)
+from fedguard.errors import DuplicateUpdate, StaleCommit
+from fedguard_strategies.recipes import standard_scorers
+
+POLICY = Policy(chain(rules.arc(1), rules.caf(1)), standard_scorers(1))
+
+
+def cohort(n: int = 8, d: int = 40, wild: dict[int, float] | None = None) -> Cohort:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(n, d)) * 0.3 + rng.normal(size=d)).astype(np.float32)
+    for row, value in (wild or {}).items():
+        rows[row] *= value
+    return Cohort.of(Update(f"c{i}", row, 10 * i) for i, row in enumerate(rows))
+
+
+def test_arrival_order_does_not_matter() -> None:
+    there = cohort()
+    back = Cohort.of(reversed(there.updates))
+    one, other = step(State(), there, POLICY), step(State(), back, POLICY)
+    assert one[0].tobytes() == other[0].tobytes()
+    assert one[1] == other[1]
+
+
+def test_the_same_round_again_is_the_same_report() -> None:
+    assert step(State(3), cohort(), POLICY)[1] == step(State(3), cohort(), POLICY)[1]
+    assert step(State(3), cohort(), POLICY)[1].round == 4
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_non_finite_rows_are_refused_and_the_others_go_on(bad: float) -> None:
+    rows = [update.delta.astype(np.float64) for update in cohort().updates]
+    wild = [row.copy() for row in rows]
+    wild[2][5] = bad
+    vector, report, _ = step(
+        State(), Cohort.of(Update(f"c{i}", row) for i, row in enumerate(wild)), POLICY
+    )
+    without = aggregate(POLICY.defence, rows[:2] + rows[3:]).vector
+    assert vector.tobytes() == without.tobytes()
+    assert [verdict.client for verdict in report.refused] == ["c2"]
+    assert report.refused[0].reason == "non-finite"
+    assert report.held is None
+
+
+def test_scores_name_the_boosted_client() -> None:
+    _, report, _ = step(State(), cohort(wild={3: -10.0}), POLICY)
+    assert report.suspects == ("c3",)
+    scores = report.verdicts[3].scores
+    assert set(scores) == {"magnitude", "direction", "neighbourhood"}
+    assert min(scores.values()) > POLICY.suspect_above
+    assert step(State(), cohort(), POLICY)[1].suspects == ()
+
+
+def test_scores_cost_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedguard.blocks import InMemory
+
+    maps = []
+    plain = InMemory.map
+    monkeypatch.setattr(InMemory, "map", lambda self, f: maps.append(f) or plain(self, f))
+    step(State(), cohort(), POLICY)
+    assert len(maps) == 2
+
+
+def test_weights_are_reported_where_they_exist() -> None:
+    _, report, _ = step(State(), cohort(), POLICY)
+    assert sum(verdict.weight for verdict in report.verdicts) == pytest.approx(1, abs=0.05)
+    _, report, _ = step(State(), cohort(), Policy(rules.trimmed_mean(1)))
+    assert {verdict.weight for verdict in report.verdicts} == {None}
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (Cohort(), "no admissible update"),
+        (cohort(2), "krum.f=1. needs at least 5 updates .n >= 2f . 3."),
+        (cohort(6, wild={0: np.nan, 1: np.nan}), "got 4"),
+    ],
+)
+def test_a_round_that_cannot_be_aggregated_is_held(sent: Cohort, why: str) -> None:
+    vector, report, after = step(State(2), sent, Policy(rules.krum(1), standard_scorers(1)))
+    assert vector is None
+    assert pytest.approx(0) == report.norm
+    assert report.held is not None
+    import re
+
+    assert re.search(why, report.held)
+    assert after.round == 3
+
+
+def test_an_aggregate_that_overflows_is_held() -> None:
+    rows = [np.full(3, 3e38, np.float32), np.full(3, 3e38, np.float32)]
+    held = Policy(chain(rules.nnm(0), rules.mean()))
+    vector, report, _ = step(
+        State(), Cohort.of(Update(str(i), r) for i, r in enumerate(rows)), held
+    )
+    assert (vector is None) == (report.held == "the aggregate is not finite")
+
+
+def test_faults_stand_in_the_report() -> None:
+    sent = Cohort.of(cohort().updates, [Fault("late", "no-reply", "no reply in time")])
+    _, report, _ = step(State(), sent, POLICY)
+    assert [(each.client, each.reason) for each in report.refused] == [("late", "no-reply")]
+    assert len(report.verdicts) == 9
+
+
+def test_one_update_a_client() -> None:
+    one = cohort().updates[0]
+    with pytest.raises(DuplicateUpdate, match="'c0'"):
+        Cohort.of([one, one])
+
+
+def test_nothing_is_told_when_the_commit_fails() -> None:
+    class Full(MemoryStore):
+        def commit(self, *args: object, **kwargs: object) -> None:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        commit_round(Full(), cohort(), POLICY)
+
+
+def test_commit_is_idempotent_and_refuses_a_second_server() -> None:
+    store = MemoryStore()
+    _, report, after = step(store.load(), cohort(), POLICY)
+    store.commit(after, report, expected_round=0)
+    store.commit(after, report, expected_round=0)
+    assert store.reports == (report,)
+    _, other, later = step(State(), cohort(6), POLICY)
+    with pytest.raises(StaleCommit, match="another server"):
+        store.commit(later, other, expected_round=0)
+    assert store.load() == after
+
+
+def test_robust_z_of_little_and_of_nothing() -> None:
+    assert robust_z(np.zeros(0)).shape == (0,)
+    assert robust_z(np.zeros(4)).tolist() == [0, 0, 0, 0]
+    assert robust_z(np.array([5.0])).tolist() == [0]
+    assert robust_z(np.array([1.0, 1.0, 1.0, 2.0]))[3] > 1e5
