@@ -22,7 +22,7 @@ SMALL = Scenario(
     id="small-v1",
     summary="Two of ten clients <b>lie</b>",
     attack="scaled_negation(scale=10)",
-    defence="chain(arc(f=2), trimmed_mean(f=2))",
+    defence="chain(nnm(f=2), trimmed_mean(f=2))",
     dataset="digits",
     partition="dirichlet(alpha=1.0)",
     clients=10,
@@ -84,11 +84,8 @@ def test_the_report_is_self_contained_and_escaped(outcome: Outcome) -> None:
     assert "<b>lie" not in page
     named = ("www.w3.org/", "purl.org/dc/", "creativecommons.org/ns", "matplotlib.org/")
     for outside in ("http://", "https://", "src=", "@import"):
-        own = page.replace("http://www.w3.org/", "").replace("http://purl.org/dc/", "")
-        own = own.replace("http://creativecommons.org/ns", "").replace(
-            "https://matplotlib.org/", ""
-        )
-        assert outside not in own
+        places = page.split(outside)[1:]
+        assert all(place.startswith(named) for place in places), outside
     assert page.count("● malicious") == 2 * 2  # two liars, in the two runs with an attack
     assert page.count("<svg") == 1
 
