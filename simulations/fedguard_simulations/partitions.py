@@ -85,5 +85,5 @@ def split(
     partitioner.dataset = Dataset.from_dict({"label": labels[order], "index": order})
     with warnings.catch_warnings():  # it warns of every draw that left a client with too little
         warnings.simplefilter("ignore", UserWarning)
-        parts = [partitioner.load_partition(client)["index"] for client in range(clients)]
+        parts = [partitioner.load_partition(client)[:]["index"] for client in range(clients)]
     return [np.sort(np.asarray(part, np.int64)) for part in parts]

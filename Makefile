@@ -1,0 +1,59 @@
+# fedguard: `make setup` once, then `make demo`. `make check` is what CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEEL := build/wheel
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types wheel-test check bench table format clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed ## Make .venv and install everything from constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup ## Train a federation under attack, undefended and defended, on Flower
+	$(BIN)/fedguard simulate scaled-negation --runner flower --out runs/demo
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+wheel-test: setup ## Build the wheel and run the tests against it, sources out of reach
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --wheel --outdir $(WHEEL)/dist . >/dev/null
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$(echo $(WHEEL)/venv/lib/python*/site-packages)/dependencies.pth
+	$(WHEEL)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+		$(WHEEL)/dist/*.whl flwr
+	cp -r tests flower_app README.md docs pyproject.toml $(WHEEL)/
+	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \
+		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
+	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider
+
+check: lint types test wheel-test ## Everything CI runs
+
+bench: setup ## Measure how long the vectorised simulation takes
+	$(BIN)/python benchmarks/vectorised.py
+
+table: setup ## Rebuild docs/defences.md (about a quarter of an hour)
+	$(BIN)/fedguard table
+
+format: setup ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what was built
+	rm -rf build dist runs .mypy_cache .pytest_cache .ruff_cache
