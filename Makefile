@@ -38,7 +38,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 		> $$(echo $(WHEEL)/venv/lib/python*/site-packages)/dependencies.pth
 	$(WHEEL)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
 		$(WHEEL)/dist/*.whl flwr
-	cp -r tests flower_app README.md docs pyproject.toml $(WHEEL)/
+	cp -r tests flower_app docs *.md pyproject.toml $(WHEEL)/
 	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
 	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider

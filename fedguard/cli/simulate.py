@@ -93,12 +93,12 @@ def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
 def _summary(outcome: Any) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     backdoor = any(run.attack_success for run in outcome.runs.values())
-    heads = ["Run", "Defence", "Accuracy", *(["Attack success"] if backdoor else [])]
-    for head in [*heads, "Precision", "Recall", "Honest suspected", "Seconds"]:
-        table.add_column(head, justify="left" if head in ("Run", "Defence") else "right")
+    heads = ["Run", "Accuracy", *(["Attack success"] if backdoor else [])]
+    for head in [*heads, "Precision", "Recall", "False alarms", "Seconds"]:
+        table.add_column(head, justify="left" if head == "Run" else "right")
     for run in outcome.runs.values():
         found = run.detection(frozenset(outcome.malicious))
-        cells = [run.title, run.defence, f"{run.accuracy[-1]:.1%}"]
+        cells = [run.title, f"{run.accuracy[-1]:.1%}"]
         if backdoor:
             cells.append(f"{run.attack_success[-1]:.1%}")
         named = [f"{found.precision:.1%}", f"{found.recall:.1%}"] if run.attack else ["-", "-"]

@@ -16,7 +16,7 @@ from fedguard_simulations.simulate import Tick
 
 __all__ = ["LiveView"]
 
-MOST_NAMES = 6
+MOST_NAMES = 8
 
 
 class LiveView:
@@ -35,8 +35,10 @@ class LiveView:
             )
         console.print(
             f"[bold]{scenario.id}[/]: {scenario.clients} clients on {data}, "
-            f"{scenario.partition}, {scenario.malicious} malicious with {scenario.attack}, "
-            f"{scenario.rounds} rounds, runner {runner}, seed {scenario.seed}",
+            f"{scenario.partition}, {scenario.rounds} rounds, runner {runner}, "
+            f"seed {scenario.seed}\n"
+            f"  attack   {scenario.malicious} clients with {scenario.attack}\n"
+            f"  defence  {scenario.defence}",
             highlight=False,
             soft_wrap=True,
         )
@@ -69,13 +71,14 @@ class LiveView:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-        for head in ("Run", "", "Round", "Accuracy", "Attack success", "Suspected"):
-            table.add_column(head, no_wrap=True)
+        for head, width in (("Run", 22), ("", 12), ("Round", 7), ("Accuracy", 8), ("Backdoor", 8)):
+            table.add_column(head, no_wrap=True, min_width=width)
+        table.add_column("Suspected", no_wrap=True)
         for tick in self._ticks.values():
             success = tick.metrics.get("attack_success")
             table.add_row(
                 tick.run.title,
-                ProgressBar(self._scenario.rounds, tick.round, width=20),
+                ProgressBar(self._scenario.rounds, tick.round, width=12),
                 f"{tick.round}/{self._scenario.rounds}",
                 f"{tick.metrics['accuracy']:.1%}",
                 "-" if success is None else f"{success:.1%}",
@@ -90,6 +93,9 @@ class LiveView:
         federation = federation_of(self._scenario)
         bad = {federation.name(client) for client in federation.malicious if tick.run.attacked}
         named = [*tick.report.suspects, *(each.client for each in tick.report.refused)]
-        shown = [f"[{'red' if name in bad else 'yellow'}]{name}[/]" for name in named[:MOST_NAMES]]
+        shown = [
+            f"[{'red' if name in bad else 'yellow'}]{name.removeprefix('client-')}[/]"
+            for name in named[:MOST_NAMES]
+        ]
         more = len(named) - MOST_NAMES
         return " ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "nobody"

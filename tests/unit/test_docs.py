@@ -1,0 +1,64 @@
+"""What the documentation shows runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedguard.cli import app
+from fedguard_simulations.scenario import load_scenario, scenarios
+from fedguard_simulations.table import Cell, page
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0])
+def test_python_runs(code: str) -> None:
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_scenario_shown_is_one(tmp_path: Path) -> None:
+    (shown,) = blocks("toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(shown, encoding="utf8")
+    assert load_scenario(str(path)).clients == 10
+
+
+@pytest.mark.parametrize("line", re.findall(r"^fedguard .*$", "\n".join(blocks("bash")), re.M))
+def test_commands_shown_exist(line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    done = CliRunner().invoke(app, [words[0], "--help"])
+    assert done.exit_code == 0, done.output
+    for option in (word for word in words if word.startswith("--")):
+        assert option in done.output
+    if words[0] == "simulate" and not words[1].endswith(".toml"):
+        assert any(words[1] == name.rpartition("-v")[0] for name in scenarios())
+
+
+def test_the_table_is_what_its_data_say() -> None:
+    data = json.loads((ROOT / "docs" / "defences.json").read_text(encoding="utf8"))
+    cells = [Cell(**each) for each in data["cells"]]
+    dataset, rounds = (
+        re.search(rf"--{key} (\S+)", data["command"]) for key in ("dataset", "rounds")
+    )
+    assert dataset
+    assert rounds
+    text = page(cells, data["command"], dataset[1], int(rounds[1]))
+    assert (ROOT / "docs" / "defences.md").read_text(encoding="utf8") == text
+
+
+def test_links_lead_somewhere() -> None:
+    for page_path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page_path.read_text(encoding="utf8")):
+            if "://" not in target:
+                assert (page_path.parent / target).exists(), f"{page_path}: {target}"
