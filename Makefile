@@ -36,7 +36,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> $$(echo $(WHEEL)/venv/lib/python*/site-packages)/dependencies.pth
-	$(WHEEL)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+	$(WHEEL)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-installed -c constraints.txt \
 		$(WHEEL)/dist/*.whl flwr
 	cp -r tests flower_app docs *.md pyproject.toml $(WHEEL)/
 	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \

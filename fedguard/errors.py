@@ -63,7 +63,7 @@ class NonFiniteUpdate(FedguardError, ValueError):
         self.rows = tuple(rows)
         super().__init__(
             f"rows {', '.join(map(str, self.rows))} are not finite (NaN, infinite, or a squared "
-            "norm that overflows float64): refuse them before aggregating"
+            "norm over 1e150): refuse them before aggregating"
         )
 
 

@@ -15,7 +15,10 @@ from fedguard.scoring import Scorer
 from fedguard.state import State, StateStore
 from fedguard.types import Cohort, RoundReport, Vector, Verdict
 
-__all__ = ["Policy", "commit_round", "step"]
+__all__ = ["SUSPECT_ABOVE", "Policy", "commit_round", "step"]
+
+SUSPECT_ABOVE = 5.0
+"""The default threshold of suspicion; docs/defences.md has recall and false alarms around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Policy:
 
     defence: Defence
     scorers: tuple[Scorer, ...] = ()
-    suspect_above: float = 5.0
+    suspect_above: float = SUSPECT_ABOVE
 
 
 def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
@@ -101,7 +104,7 @@ def _verdicts(
     for row, update in enumerate(cohort.updates):
         place = places.get(row)
         if place is None:
-            detail = "the update holds a NaN, an infinity or an overflow"
+            detail = "the update holds a NaN, an infinity, or values too large to square"
             verdict = Verdict(update.client, False, "non-finite", detail)
         else:
             own = {family: float(values[place]) for family, values in scores.items()}

@@ -100,14 +100,13 @@ class GuardedGrid(GridAround):
         asked = waiting[message_id]
         try:
             pulled = list(self._grid.pull_messages([message_id]))
+            reply = _attributed(pulled[0], asked) if pulled else None
         except Exception as error:  # a hostile reply may raise anything while it is inflated
             log(WARNING, "reply of node %s cannot be read: %r", asked.metadata.dst_node_id, error)
+            reply = _fault(asked, UNREADABLE, repr(error))
+        if reply:
             del waiting[message_id]
-            return _fault(asked, UNREADABLE, repr(error))
-        if not pulled:
-            return None
-        del waiting[message_id]
-        return _attributed(pulled[0], asked)
+        return reply
 
 
 def _fault(asked: Message, code: int, reason: str) -> Message:

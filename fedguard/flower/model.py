@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedguard.errors import ConfigError, FedguardError
 from fedguard.types import Vector
 
-__all__ = ["Layout", "Unusable", "claimed_examples", "read_array"]
+__all__ = ["Layout", "Unusable", "claimed_examples", "finite_number", "read_array"]
 
 MOST_EXAMPLES = 2**53
 
@@ -113,7 +113,7 @@ def read_array(array: Array, entry: Entry) -> NDArray[Any]:
     """
     where = f"array {entry.name!r}"
     if array.stype != "numpy.ndarray":
-        raise Unusable("encoding", f"{where} has stype {array.stype[:64]!r}")
+        raise Unusable("encoding", f"{where} has stype {array.stype!r:.64}")
     if entry.header and array.data.startswith(entry.header):
         offset, fortran, shape, dtype = len(entry.header), False, entry.shape, entry.dtype
     else:
@@ -146,7 +146,16 @@ def _header(data: bytes, where: str) -> tuple[int, bool, tuple[int, ...], np.dty
 def claimed_examples(content: RecordDict) -> int | None:
     """The number of examples a reply claims, clamped to [0, 2^53]; None if it claims no number."""
     for record in content.metric_records.values():
-        claim = record.get("num-examples")
-        if isinstance(claim, int) or (isinstance(claim, float) and isfinite(claim)):
+        claim = finite_number(record.get("num-examples"))
+        if claim is not None:
             return int(min(max(claim, 0), MOST_EXAMPLES))
     return None
+
+
+def finite_number(value: Any) -> float | None:
+    """A client's number as a float, or None if it is none, not finite, or too large for one."""
+    try:
+        number = float(value) if isinstance(value, (int, float)) else nan
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from fedguard.errors import InvalidParameter
 from fedguard.flower.grid import FAULTS, GuardedGrid
-from fedguard.flower.model import Layout, Unusable, claimed_examples
+from fedguard.flower.model import Layout, Unusable, claimed_examples, finite_number
 from fedguard.server import Policy, commit_round
 from fedguard.state import MemoryStore, StateStore
 from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
@@ -126,8 +126,9 @@ class GuardedStrategy(Strategy):
         for content in answers:
             for record in content.metric_records.values():
                 for key, value in record.items():
-                    if isinstance(value, (int, float)) and np.isfinite(value):
-                        reported.setdefault(key, []).append(float(value))
+                    number = finite_number(value)
+                    if number is not None:
+                        reported.setdefault(key, []).append(number)
         told: MetricRecordContent = {
             key: float(np.median(values))
             for key, values in reported.items()
@@ -145,8 +146,14 @@ class GuardedStrategy(Strategy):
         return nodes
 
     def _sample(self, nodes: Sequence[Any], purpose: str, server_round: int) -> dict[int, str]:
-        """Who takes part: node id to client name, drawn by name so that ids do not matter."""
-        names = sorted((self._name_of(node), node.node_id) for node in nodes)
+        """Who takes part: node id to client name, drawn by name so that ids do not matter.
+
+        Of two nodes of one name the lower id takes part: a client counts once.
+        """
+        by_name: dict[str, int] = {}
+        for node in sorted(nodes, key=lambda node: node.node_id):
+            by_name.setdefault(self._name_of(node), node.node_id)
+        names = sorted(by_name.items())
         share = int(self._fractions[purpose] * len(names))
         count = min(max(share, self._min_nodes), len(names)) if share < len(names) else len(names)
         rng = np.random.default_rng([self._seed, server_round, purpose == "train"])
@@ -177,13 +184,15 @@ class GuardedStrategy(Strategy):
                 updates.append(self._update(client, reply, layout, base))
             except Unusable as error:
                 faults.append(Fault(client, error.reason, error.detail))
+            except Exception as error:  # the reply's fields may be of any type
+                faults.append(Fault(client, "unreadable", f"{error!r:.500}"))
         faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
         return Cohort.of(updates, faults)
 
     def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
         if reply.has_error():
             error = reply.error
-            raise Unusable(FAULTS.get(error.code, "client-error"), f"{error.reason}"[:500])
+            raise Unusable(FAULTS.get(error.code, "client-error"), f"{error.reason!r:.500}")
         content = reply.content
         arrays = content.array_records.get(self._arrays_key)
         if arrays is None:

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from fedguard.errors import MissingData, UnknownName
 from fedguard_clients import Examples
 
-__all__ = ["DATASETS", "Dataset", "load_dataset", "resolve_dataset"]
+__all__ = ["DATASETS", "LABELS", "Dataset", "load_dataset", "resolve_dataset"]
 
 DATASETS = ("fashion-mnist", "digits")
+LABELS = {
+    "fashion-mnist": (
+        *("top", "trousers", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "boot"),
+    ),
+    "digits": tuple("0123456789"),
+}
 DEBIAN_PATH = Path("/usr/share/datasets")
 HOW = (
     "apt-get install dataset-fashion-mnist, or set FEDGUARD_DATA to a folder that holds "

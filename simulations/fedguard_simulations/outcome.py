@@ -59,14 +59,18 @@ class RunOutcome:
     confusion: tuple[tuple[int, ...], ...]
     seconds: float = field(compare=False)
 
-    def detection(self, malicious: frozenset[str]) -> Detection:
-        """Refused and suspected clients count as named; only attackers that attack count as bad."""
+    def detection(self, malicious: frozenset[str], suspect_above: float | None = None) -> Detection:
+        """Refused and suspected clients count as named; only attackers that attack count as bad.
+
+        `suspect_above` asks what another threshold would have said of the same scores.
+        """
         bad = malicious if self.attack else frozenset()
-        pairs = [
-            (verdict.suspected or not verdict.admitted, verdict.client in bad)
-            for report in self.reports
-            for verdict in report.verdicts
-        ]
+        pairs = []
+        for verdict in (verdict for report in self.reports for verdict in report.verdicts):
+            suspected = verdict.suspected
+            if suspect_above is not None:
+                suspected = max(verdict.scores.values(), default=0.0) > suspect_above
+            pairs.append((suspected or not verdict.admitted, verdict.client in bad))
         return Detection(
             caught=pairs.count((True, True)),
             false_alarms=pairs.count((True, False)),

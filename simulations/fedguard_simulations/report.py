@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fedguard_simulations.data import LABELS
 from fedguard_simulations.outcome import Outcome, RunOutcome
 
 __all__ = ["write_report"]
@@ -63,6 +64,7 @@ def render(outcome: Outcome) -> str:
         heatmaps={run.label: _heatmap(run, outcome) for run in runs},
         most_rows=MOST_ROWS,
         confusions={run.label: _confusion(run) for run in runs},
+        labels=LABELS[outcome.dataset],
         checked=outcome.checked(),
     )
 

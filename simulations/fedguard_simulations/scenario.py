@@ -18,6 +18,7 @@ from fedguard import InMemory, aggregate, chain
 from fedguard.config import Factories, parse_expression
 from fedguard.defence import Defence, Stage, transform
 from fedguard.errors import ConfigError, UnknownName
+from fedguard.server import SUSPECT_ABOVE
 from fedguard_clients import ATTACKS, Behaviour
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
@@ -91,7 +92,7 @@ class Scenario:
     steps: int = 10
     batch: int = 32
     learning_rate: float = 0.1
-    suspect_above: float = 5.0
+    suspect_above: float = SUSPECT_ABOVE
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
 

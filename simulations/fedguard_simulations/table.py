@@ -14,6 +14,7 @@ from statistics import mean, pstdev
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from fedguard.server import SUSPECT_ABOVE
 from fedguard_simulations.outcome import versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
@@ -22,6 +23,7 @@ __all__ = ["ALPHAS", "ATTACKS", "DEFENCES", "Cell", "measure", "page", "write_ta
 
 NONE = "none"
 ALPHAS = (0.3, 0.1)
+THRESHOLDS = (3.0, 4.0, 5.0, 6.0, 8.0)
 ATTACKS = (
     "label_flip()",
     "sign_flip()",
@@ -47,15 +49,18 @@ DEFENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run: `attack` is "none" without one, `defence` is "oracle" for honest clients only."""
+    """One run: `attack` is "none" without one, `defence` is "oracle" for honest clients only.
+
+    `recall` and `false_alarms` are shares of client-rounds, one for each of `THRESHOLDS`.
+    """
 
     alpha: float
     attack: str
     defence: str
     seed: int
     accuracy: float
-    recall: float
-    false_positive_rate: float
+    recall: tuple[float, ...]
+    false_alarms: tuple[float, ...]
     attack_success: float | None
 
 
@@ -82,16 +87,18 @@ def measure(alpha: float, seed: int, attack: str, defence: str, rounds: int, dat
         rounds=rounds,
         seed=seed,
     )
-    metrics = simulate(scenario, "vectorised", [label]).metrics()
+    outcome = simulate(scenario, "vectorised", [label])
+    run, malicious = outcome.runs[label], frozenset(outcome.malicious)
+    found = [run.detection(malicious, threshold) for threshold in THRESHOLDS]
     return Cell(
         alpha,
         attack,
         defence,
         seed,
-        metrics[f"{label}_accuracy"],
-        metrics[f"{label}_recall"],
-        metrics[f"{label}_false_positive_rate"],
-        metrics.get(f"{label}_attack_success"),
+        run.accuracy[-1],
+        tuple(each.recall for each in found),
+        tuple(each.false_positive_rate for each in found),
+        run.attack_success[-1] if run.attack_success else None,
     )
 
 
@@ -145,11 +152,14 @@ def page(cells: Sequence[Cell], command: str, dataset: str, rounds: int) -> str:
     lines += _backdoor_table(cells)
     lines += ["", "## What the scores saw", ""]
     lines += [
-        "Share of malicious client-rounds suspected (recall), and of honest ones, under "
-        f"`{DEFENCES[-1]}` with the default threshold. Suspicion is told, it does not act.",
-        "",
+        "Share in per cent of malicious client-rounds suspected (recall), and of honest ones "
+        f"(false alarms), under `{DEFENCES[-1]}`, for thresholds on the highest score of a client; "
+        f"the default is {SUSPECT_ABOVE:g}, which keeps the false alarms near one in a hundred "
+        "and loses little recall to the one below. Suspicion is told, it does not act.",
     ]
-    lines += _detection_table(cells)
+    for alpha in ALPHAS:
+        own = [cell for cell in cells if (cell.alpha, cell.defence) == (alpha, DEFENCES[-1])]
+        lines += ["", f"### Dirichlet {alpha}", "", *_detection_table(own)]
     return "\n".join(lines) + "\n"
 
 
@@ -198,17 +208,13 @@ def _backdoor_table(cells: Sequence[Cell]) -> list[str]:
 def _detection_table(cells: Sequence[Cell]) -> list[str]:
     rows = []
     for attack in (NONE, *ATTACKS):
+        own = [cell for cell in cells if cell.attack == attack]
         row = [_short(attack) if attack != NONE else "no attack"]
-        for alpha in ALPHAS:
-            own = [
-                cell
-                for cell in cells
-                if (cell.alpha, cell.attack, cell.defence) == (alpha, attack, DEFENCES[-1])
-            ]
-            recall = f"{100 * mean(cell.recall for cell in own):.1f}" if attack != NONE else "-"
-            row += [recall, f"{100 * mean(cell.false_positive_rate for cell in own):.2f}"]
+        for i in range(len(THRESHOLDS)):
+            recall = f"{100 * mean(cell.recall[i] for cell in own):.1f}" if attack != NONE else "-"
+            row.append(f"{recall} / {100 * mean(cell.false_alarms[i] for cell in own):.2f}")
         rows.append(row)
-    heads = [f"{what}, {alpha}" for alpha in ALPHAS for what in ("recall", "honest suspected")]
+    heads = [f"> {threshold:g}: recall / false alarms" for threshold in THRESHOLDS]
     return _markdown(["attack", *heads], rows)
 
 

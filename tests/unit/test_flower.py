@@ -36,15 +36,24 @@ def run(
 def changed(**entries: Any) -> ArrayRecord:
     """The honest reply with some entries replaced (None removes one)."""
     arrays = {**shifted(1.0), **entries}
-    return ArrayRecord({name: array for name, array in arrays.items() if array is not None})
+    record = ArrayRecord()
+    record.update({name: array for name, array in arrays.items() if array is not None})
+    return record
 
 
 def raw(dtype: str, shape: tuple[int, ...], data: bytes, stype: str = "numpy.ndarray") -> Array:
     return Array(dtype=dtype, shape=shape, stype=stype, data=data)
 
 
-HONEST = [answer(shifted(1.0)) for _ in range(5)]
+def forged(**fields: Any) -> Array:
+    """An array whose fields have types they should not have, as inflating JSON can give."""
+    array = Array(GOOD)
+    array.__dict__.update(fields)
+    return array
+
+
 GOOD = np.zeros(2, np.float32)
+HONEST = [answer(shifted(1.0)) for _ in range(5)]
 LYING_HEADER = b"\x93NUMPY\x01\x00v\x00" + (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 1000), }".ljust(117) + b"\n"
 )
@@ -80,6 +89,9 @@ HOSTILE: dict[str, tuple[ArrayRecord | None, str]] = {
         "encoding",
     ),
     "version 9": (changed(bias=raw("float32", (2,), b"\x93NUMPY\x09\x00")), "encoding"),
+    "stype of no type": (changed(bias=forged(stype=7)), "encoding"),
+    "shape of no type": (changed(bias=forged(shape=3)), "unreadable"),
+    "data of no type": (changed(bias=forged(data=None)), "unreadable"),
     "other stype": (changed(bias=raw("float32", (2,), npy(GOOD), "pickle")), "encoding"),
 }
 
@@ -269,6 +281,18 @@ def test_a_clients_name_is_its_key() -> None:
     one, same = NodeInfo(node_id=1, public_key=b"k"), NodeInfo(node_id=2, public_key=b"k")
     assert name_of_node(one) == name_of_node(same)
     assert name_of_node(NodeInfo(node_id=7)) == "7"
+
+
+def test_one_name_takes_part_once() -> None:
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(
+        TRIMMED,
+        min_nodes=5,
+        on_round=reports.append,
+        name_of=lambda node: str(max(node.node_id, 102)),
+    )
+    strategy.start(FakeGrid(HONEST), model(), num_rounds=1)
+    assert reports[0].admitted == ("102", "103", "104", "105")
 
 
 def test_reports_are_plain_data() -> None:
