@@ -50,7 +50,7 @@ def gaussian_noise(scale: float = 10.0) -> Behaviour:
 def free_rider(noise: float = 1e-3) -> Behaviour:
     """Do no work: send the global model back with noise of standard deviation `noise`.
 
-    Source: Lin et al., "Free-riders in Federated Learning", 2019, section 4.1
+    Source: Lin et al., 2019 (arXiv 1911.12560), section 4.1, "Free-riders in Federated Learning"
     """
     _positive("noise", noise)
 

@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from fedguard import __version__
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
@@ -50,5 +51,7 @@ def main() -> None:
     try:
         app()
     except FedguardError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(2)

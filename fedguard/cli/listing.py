@@ -3,85 +3,82 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fedguard.cli.extras import simulation_extra
 from fedguard.defence import Chain, Stage, chain, passes
+from fedguard.errors import UnknownName
 
 __all__ = ["describe", "list_attacks", "list_rules", "list_scenarios"]
 
+PIPE_WIDTH = 240
 EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0}
+Factory = Callable[..., Any]
+Name = Annotated[str | None, typer.Argument(help="Show the whole description of this one.")]
 
 
-def describe(factory: Callable[..., Any]) -> dict[str, str]:
-    """A factory's signature, first sentence and the labelled lines of its docstring."""
+def describe(factory: Factory) -> dict[str, str]:
+    """A factory's required parameters, first sentence and the labelled lines of its docstring."""
     text = inspect.getdoc(factory) or ""
-    found = {"summary": text.split("\n\n")[0].replace("\n", " ")}
-    label = ""
-    for line in text.splitlines():
-        head, colon, rest = line.partition(": ")
-        if colon and head in ("Bound", "Source", "Knows"):
-            label = head.lower()
-            found[label] = rest.strip()
-        elif label and line.startswith("    "):
-            found[label] += f" {line.strip()}"
-        else:
-            label = ""
-    parameters = inspect.signature(factory).parameters.values()
-    shown = [
-        each.name if each.default is each.empty else f"{each.name}={each.default}"
-        for each in parameters
-    ]
-    return found | {"written": f"{factory.__name__}({', '.join(shown)})"}
+    needed = [name for name, each in _parameters(factory) if each.default is each.empty]
+    found = {
+        "written": f"{factory.__name__}({', '.join(needed)})",
+        "summary": text.split("\n\n")[0].replace("\n", " "),
+    }
+    for label in ("Bound", "Source", "Knows"):
+        lines = re.search(rf"^{label}: (.*(?:\n    .*)*)", text, flags=re.MULTILINE)
+        if lines:
+            found[label.lower()] = re.sub(r"\s+", " ", lines[1])
+    found["paper"] = re.split(r", (?:section|algorithm|definition)", found.get("source", ""))[0]
+    return found
 
 
-def list_rules() -> None:
+def list_rules(name: Name = None) -> None:
     """Rules and pre-aggregations: how each is written, its bound, cost in passes, and paper."""
     import fedguard_strategies as rules
 
+    factories = {each: getattr(rules, each) for each in rules.__all__}
+    if name is not None:
+        _show("rule", name, factories)
+        return
     table = _table("Write", "What it does", "Bound", "Passes", "Paper")
-    for name in rules.__all__:
-        factory = getattr(rules, name)
+    for factory in factories.values():
         told = describe(factory)
-        needed = {
-            key: value
-            for key, value in EXAMPLES.items()
-            if key in inspect.signature(factory).parameters
-        }
-        cost = passes(chain(factory(**needed)))
-        _row(table, told["written"], told["summary"], told["bound"], str(cost), told["source"])
-    _print(table)
-    Console().print(
-        "Combine them left to right: [bold]chain(arc(f=4), nnm(f=4), trimmed_mean(f=4))[/]. "
-        "A pass reads all updates once; consecutive stages share the passes of the chain.",
-        highlight=False,
-    )
+        given = {key: EXAMPLES[key] for key, _ in _parameters(factory) if key in EXAMPLES}
+        cost = str(passes(chain(factory(**given))))
+        _row(table, told["written"], told["summary"], told["bound"], cost, told["paper"])
+    _print(table, "fedguard rules NAME shows all of one. Combine them left to right, as in")
+    Console().print("chain(arc(f=4), nnm(f=4), trimmed_mean(f=4)), which costs 2 passes together.")
 
 
-def list_attacks() -> None:
-    """Attacks: how each is written, what the attacker knows, and paper."""
+def list_attacks(name: Name = None) -> None:
+    """Attacks: how each is written, what the attacker knows, its cost, and paper."""
     with simulation_extra("listing attacks"):
         from fedguard_clients import ATTACKS
         from fedguard_simulations.attacks import OMNISCIENT
 
-    table = _table("Write", "What it does", "Runs in", "Knows", "Cost", "Paper")
-    for factory in (*ATTACKS, *OMNISCIENT):
+    factories = {each.__name__: each for each in (*ATTACKS, *OMNISCIENT)}
+    if name is not None:
+        _show("attack", name, factories)
+        return
+    table = _table("Write", "What it does", "Knows", "Cost", "Paper")
+    for factory in factories.values():
         told = describe(factory)
-        omniscient = factory in OMNISCIENT
-        made = factory(**({"f": 1} if omniscient else {}))
-        cost = "no training" if not getattr(made, "trains", True) else "as an honest client"
+        made = factory(**({"f": 1} if factory in OMNISCIENT else {}))
         if isinstance(made, (Stage, Chain)):
-            count = passes(made)
-            cost = f"{count} pass{'es' if count > 1 else ''} over the updates"
-        where = "the adversary" if omniscient else "the client"
-        knows = told.get("knows", "its own data and the model")
-        _row(table, told["written"], told["summary"], where, knows, cost, told["source"])
-    _print(table)
+            knows, cost = "all honest updates", f"{passes(made)} pass(es)"
+        else:
+            knows, cost = "own data, model", "training" if made.trains else "none"
+        _row(table, told["written"], told["summary"], knows, cost, told["paper"])
+    _print(table, "fedguard attacks NAME shows all of one, its parameters included.")
 
 
 def list_scenarios() -> None:
@@ -89,18 +86,32 @@ def list_scenarios() -> None:
     with simulation_extra("listing scenarios"):
         from fedguard_simulations.scenario import load_scenario, scenarios
 
-    table = _table("Id", "What happens", "Attack", "Defence", "Clients")
+    table = _table("Id", "What happens", "Defence")
     for name in scenarios():
         scenario = load_scenario(name)
-        who = f"{scenario.clients}, {scenario.malicious} malicious"
-        _row(table, name, scenario.summary, scenario.attack, scenario.defence, who)
-    _print(table)
+        _row(table, name, scenario.summary, scenario.defence)
+    _print(table, "fedguard simulate ID runs one; --set key=value changes any of its keys.")
 
 
-def _table(*columns: str) -> Table:
+def _parameters(factory: Factory) -> list[tuple[str, inspect.Parameter]]:
+    return list(inspect.signature(factory).parameters.items())
+
+
+def _show(kind: str, name: str, factories: Mapping[str, Factory]) -> None:
+    if name not in factories:
+        raise UnknownName(kind, name, factories)
+    shown = [str(each.replace(annotation=each.empty)) for _, each in _parameters(factories[name])]
+    console = Console()
+    console.print(f"[bold cyan]{escape(name)}[/]({escape(', '.join(shown))})", highlight=False)
+    console.print(f"\n{escape(inspect.getdoc(factories[name]) or '')}", highlight=False)
+
+
+def _table(first: str, summary: str, *rest: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table.add_column(first, no_wrap=True)
+    table.add_column(summary, no_wrap=True, overflow="ellipsis")
+    for column in rest:
+        table.add_column(column, no_wrap=True)
     return table
 
 
@@ -108,8 +119,15 @@ def _row(table: Table, first: str, *rest: str) -> None:
     table.add_row(f"[cyan]{escape(first)}[/]", *map(escape, rest))
 
 
-def _print(table: Table) -> None:
+def _print(table: Table, hint: str) -> None:
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=220)  # a pipe gets whole lines
+    widths = [
+        max(Text.from_markup(str(each)).cell_len for each in (column.header, *column.cells))
+        for column in table.columns
+    ]
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    others = sum(widths) - widths[1] + 2 * len(widths)
+    table.columns[1].width = max(20, min(widths[1], console.width - others))  # this one gives way
     console.print(table)
+    console.print(f"\n{hint}", highlight=False)

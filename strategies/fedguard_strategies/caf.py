@@ -45,8 +45,8 @@ def caf(f: int) -> Stage:
     win; decorrelated colluders are the hard test.
 
     Bound: n >= 2f + 1
-    Source: Allouah et al., "Towards Trustworthy Federated Learning with Untrusted Participants",
-        ICML 2025, algorithm 2
+    Source: Allouah et al., ICML 2025, algorithm 2, "Towards Trustworthy Federated Learning with
+        Untrusted Participants"
     """
     f_is_count(f)
 

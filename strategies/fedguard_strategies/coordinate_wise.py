@@ -63,7 +63,7 @@ def mean_around_median(f: int) -> Stage:
     Of two values equally far the smaller is taken first.
 
     Bound: n >= 2f + 1
-    Source: Xie et al., "Generalized Byzantine-tolerant SGD", 2018, section 3
+    Source: Xie et al., 2018 (arXiv 1802.10116), section 3, "Generalized Byzantine-tolerant SGD"
     """
     f_is_count(f)
 

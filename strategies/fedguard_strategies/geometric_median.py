@@ -40,7 +40,7 @@ def geometric_median(iterations: int = 100, smoothing: float = 1e-6) -> Stage:
     Survives up to half of the rows, at a distance from the mean that grows with their spread.
 
     Bound: n >= 1
-    Source: Pillutla et al., "Robust Aggregation for Federated Learning", 2022, algorithm 2
+    Source: Pillutla et al., IEEE TSP 2022, algorithm 2, "Robust Aggregation for Federated Learning"
     """
     need(iterations >= 1, "iterations must be at least 1", iterations)
     need(smoothing > 0, "smoothing must be positive", smoothing)

@@ -36,7 +36,7 @@ def norm_clipping(max_norm: float) -> Stage:
     backdoor, not a patient one. Leaves n rows.
 
     Bound: n >= 1
-    Source: Sun et al., "Can You Really Backdoor Federated Learning?", 2019, section 3
+    Source: Sun et al., 2019 (arXiv 1911.07963), section 3
     """
     need(max_norm > 0, "max_norm must be positive", max_norm)
     name = label("norm_clipping", max_norm=max_norm)
@@ -60,8 +60,7 @@ def arc(f: int) -> Stage:
     The only clipping that keeps a robust rule's guarantee. Leaves n rows; put it first.
 
     Bound: n >= 2f + 1
-    Source: Allouah et al., "Adaptive Gradient Clipping for Robust Federated Learning", 2024,
-        algorithm 2 (arXiv 2405.14432)
+    Source: Allouah et al., 2024 (arXiv 2405.14432), algorithm 2
     """
     f_is_count(f)
 

@@ -177,6 +177,7 @@ def test_the_command_line_writes_and_checks(tmp_path: Path) -> None:
         (["simulate", "nothing-like-it"], "unknown scenario"),
         (["simulate", "scaled-negation", "--set", "rouns=1"], "did you mean 'rounds'"),
         (["simulate", "scaled-negation", "--set", "rounds"], "write it as key=value"),
+        (["rules", "krumm"], "did you mean 'krum'"),
         (["simulate", "scaled-negation", "--set", "defence=krum(f=9)"], "n >= 2f + 3"),
     ],
 )
@@ -200,13 +201,15 @@ def test_mistakes_end_in_one_line_and_exit_code_two(
     ("command", "words"),
     [
         ("rules", ["trimmed_mean(f)", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
-        ("attacks", ["min_max(f)", "every honest update of the round", "no training"]),
+        ("rules krum", ["krum(f)", "Source: Blanchard et al., NeurIPS 2017, section 4"]),
+        ("attacks", ["min_max(f)", "all honest updates", "2 pass(es)"]),
+        ("attacks backdoor", ["boost=5.0", "Gu et al. (BadNets)"]),
         ("scenarios", list(scenarios())),
         ("--version", ["fedguard 0."]),
     ],
 )
 def test_lists(command: str, words: list[str]) -> None:
-    done = CliRunner().invoke(app, [command])
+    done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 0
     for word in words:
         assert word in done.output
