@@ -132,12 +132,13 @@ def passes(defence: Defence) -> int:
     >>> passes(trimmed_mean(f=1)), passes(chain(nnm(f=1), trimmed_mean(f=1)))
     (1, 2)
     """
-    count, known = 1, False
-    for stage in stages_of(defence):
-        if stage.probes and not known:
-            count, known = count + 1, True
-        if stage.blockwise:
-            known = False
+    stages = stages_of(defence)
+    known = set(_needed(stages))
+    count = 1 + bool(known)
+    for i, stage in enumerate(stages):
+        if not known.issuperset(stage.probes):
+            count, known = count + 1, set(_needed(stages[i:]))
+        known = set() if stage.blockwise else {each for each in known if each.linear}
     return count
 
 
@@ -190,6 +191,8 @@ class Program:
 
     def with_references(self, block: Array, columns: slice) -> Array:
         """The rows so far, for this block, with the references below them."""
+        if self.check_finite and not np.isfinite(block).all():
+            raise NonFiniteUpdate(np.flatnonzero(~np.isfinite(block).all(axis=1)).tolist())
         kept = self.references[:, columns]
         rows = np.concatenate([block, kept]) if len(kept) else block
         for name, act in self.steps:
@@ -204,8 +207,6 @@ class Program:
         return rows
 
     def __call__(self, block: Array, columns: slice) -> Array:
-        if self.check_finite and not np.isfinite(block).all():
-            raise NonFiniteUpdate(np.flatnonzero(~np.isfinite(block).all(axis=1)).tolist())
         return self.with_references(block, columns)[: self.rows]
 
     @property
@@ -227,15 +228,15 @@ def survey(
     """
     kept = references(defence, state, blocks.d, blocks.dtype)
     wanted = [*probes, *_needed(stages_of(defence))]
-    rows = Program(blocks.n, kept).with_references
+    rows = Program(blocks.n, kept, check_finite=False).with_references
     return probe(blocks, wanted, rows, blocks.n + len(kept))
 
 
 def _needed(stages: Sequence[Stage]) -> list[Probe]:
-    """The probes to collect now: all up to the next block-wise act."""
+    """The probes to collect now: all up to the next block-wise act that will still be known."""
     wanted: list[Probe] = []
-    for stage in stages:
-        wanted.extend(stage.probes)
+    for i, stage in enumerate(stages):
+        wanted.extend(each for each in stage.probes if each.linear or i == 0)
         if stage.blockwise:
             break
     return wanted
@@ -252,9 +253,11 @@ def _plan(
         if program.rows < stage.min_updates:
             raise TooFewUpdates(stage.name, stage.bound, stage.min_updates, program.rows)
         known = statistics.values if statistics else {}
-        if any(each not in known for each in stage.probes):
+        wanted = _needed(stages[i:])
+        if any(each not in known for each in stage.probes) or (i == 0 and wanted and not known):
             n = program.rows + len(kept)
-            statistics = probe(blocks, _needed(stages[i:]), program.with_references, n)
+            rows = replace(program, check_finite=bool(program.steps) and program.check_finite)
+            statistics = probe(blocks, wanted, rows.with_references, n)
             program = _refuse_non_finite(statistics, program)
         reference = None
         if stage.remember:

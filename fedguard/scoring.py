@@ -29,7 +29,8 @@ def robust_z(values: Float64) -> Float64:
     """(values - median) / (1.4826 MAD): standard deviations, as the honest majority sees them.
 
     Where more than half the values are equal the MAD is zero; the scale is then a millionth of
-    the largest value, so that those who differ stand out and nobody divides by zero.
+    their median size, so that those who differ stand out and nobody divides by zero. One wild
+    value cannot set the scale.
 
     >>> robust_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).round(2)
     array([-1.35, -0.67,  0.  ,  0.67, 65.43])
@@ -38,5 +39,6 @@ def robust_z(values: Float64) -> Float64:
         return np.zeros(0)
     centred = values - np.median(values)
     spread = 1.4826 * float(np.median(np.abs(centred)))
-    floor = 1e-6 * float(np.abs(values).max()) or 1.0
+    sizes = np.abs(values)
+    floor = 1e-6 * float(np.median(sizes) or sizes.max()) or 1.0
     return centred / max(spread, floor)

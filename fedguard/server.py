@@ -9,7 +9,7 @@ import numpy as np
 
 from fedguard.blocks import InMemory
 from fedguard.defence import Aggregate, Defence, aggregate, initial_state, survey
-from fedguard.errors import TooFewUpdates
+from fedguard.errors import InvalidParameter, TooFewUpdates
 from fedguard.probes import Statistics, gram
 from fedguard.scoring import Scorer
 from fedguard.state import State, StateStore
@@ -32,6 +32,12 @@ class Policy:
     defence: Defence
     scorers: tuple[Scorer, ...] = ()
     suspect_above: float = SUSPECT_ABOVE
+
+    def __post_init__(self) -> None:
+        """One scorer a family: a verdict has one score for each."""
+        families = [scorer.family for scorer in self.scorers]
+        if len(set(families)) < len(families):
+            raise InvalidParameter(f"one scorer a family, got {sorted(families)}")
 
 
 def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:

@@ -46,11 +46,16 @@ def backdoor(
     """
     if not 0 < fraction <= 1:
         raise InvalidParameter(f"fraction must lie in (0, 1], got {fraction!r}")
-    if size < 1:
-        raise InvalidParameter(f"size must be at least one pixel, got {size!r}")
+    if size < 1 or target < 0:
+        raise InvalidParameter(f"size >= 1 and target >= 0 are needed, got {size!r}, {target!r}")
     trigger = patch(size, target)
 
     def poison(examples: Examples, rng: np.random.Generator) -> Examples:
+        if target >= examples.classes or 2 * size > min(examples.x.shape[1:]):
+            raise InvalidParameter(
+                f"backdoor(target={target}, size={size}) does not fit {examples.classes} classes "
+                f"and images of {examples.x.shape[1:]}: the patch may span half a side"
+            )
         chosen = rng.random(len(examples.y)) < fraction
         x, y = examples.x.copy(), examples.y.copy()
         x[chosen] = trigger.stamp(x[chosen])

@@ -19,7 +19,7 @@ from fedguard.errors import UnknownName
 
 __all__ = ["describe", "list_attacks", "list_rules", "list_scenarios"]
 
-PIPE_WIDTH = 240
+LEAST_SUMMARY = 30
 EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0}
 Factory = Callable[..., Any]
 Name = Annotated[str | None, typer.Argument(help="Show the whole description of this one.")]
@@ -120,14 +120,16 @@ def _row(table: Table, first: str, *rest: str) -> None:
 
 
 def _print(table: Table, hint: str) -> None:
+    """One line a row: the summary gives way on a terminal, a pipe gets all of it."""
     console = Console()
     widths = [
         max(Text.from_markup(str(each)).cell_len for each in (column.header, *column.cells))
         for column in table.columns
     ]
+    others = sum(widths) - widths[1] + 2 * len(widths)
+    if console.is_terminal:
+        widths[1] = max(LEAST_SUMMARY, min(widths[1], console.width - others))
     for column, width in zip(table.columns, widths, strict=True):
         column.width = width
-    others = sum(widths) - widths[1] + 2 * len(widths)
-    table.columns[1].width = max(20, min(widths[1], console.width - others))  # this one gives way
-    console.print(table)
+    Console(width=max(console.width, others + widths[1])).print(table)
     console.print(f"\n{hint}", highlight=False)

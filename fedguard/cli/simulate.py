@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,10 +69,14 @@ def simulate_scenario(
     if changes:
         planned = planned.evolve(**changes)
     labels = [label.strip() for label in runs.split(",") if label.strip()]
+    folder = out or Path("runs") / f"{planned.id}-seed{planned.seed}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"results cannot be written to {folder}: {error}") from None
     console = Console()
     with LiveView(planned, runner, console) as view:
         outcome = engine.simulate(planned, runner, labels, view.on_tick)
-    folder = out or Path("runs") / f"{planned.id}-seed{planned.seed}"
     written = write_report(outcome, folder)
     console.print(_summary(outcome))
     for path in written:
@@ -101,7 +106,7 @@ def _summary(outcome: Any) -> Table:
         cells = [run.title, f"{run.accuracy[-1]:.1%}"]
         if backdoor:
             cells.append(f"{run.attack_success[-1]:.1%}")
-        named = [f"{found.precision:.1%}", f"{found.recall:.1%}"] if run.attack else ["-", "-"]
+        named = ["-" if isnan(rate) else f"{rate:.1%}" for rate in (found.precision, found.recall)]
         table.add_row(*cells, *named, f"{found.false_positive_rate:.2%}", f"{run.seconds:.1f}")
     return table
 

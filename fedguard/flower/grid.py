@@ -8,17 +8,21 @@ from logging import WARNING
 from typing import Any
 
 from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 
-__all__ = ["FAULTS", "SUPERLINK", "GridAround", "GuardedGrid"]
-
-SUPERLINK = 1  # the source of the errors that the SuperLink itself makes
-UNREADABLE, SPOOFED, NOT_SENT = 9001, 9002, 9003
-FAULTS = {UNREADABLE: "unreadable", SPOOFED: "spoofed-source", NOT_SENT: "not-sent"}
-"""What an error code of a reply from this grid means; other codes are the client's own."""
+__all__ = ["GridAround", "GridFault", "GuardedGrid"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0
+
+
+class GridFault(Error):
+    """What a `GuardedGrid` found wrong itself, by `fault`; no client can send one."""
+
+    def __init__(self, fault: str, reason: str) -> None:
+        super().__init__(ErrorCode.UNKNOWN, reason)
+        self.fault = fault
 
 
 class GridAround(Grid):
@@ -80,7 +84,7 @@ class GuardedGrid(GridAround):
             if message_id:
                 waiting[message_id] = message
             else:
-                replies.append(_fault(message, NOT_SENT, "the SuperLink did not take the message"))
+                replies.append(_fault(message, "not-sent", "the SuperLink did not take it"))
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = FIRST_PAUSE
         while waiting:
@@ -102,15 +106,15 @@ class GuardedGrid(GridAround):
             pulled = list(self._grid.pull_messages([message_id]))
             reply = _attributed(pulled[0], asked) if pulled else None
         except Exception as error:  # a hostile reply may raise anything while it is inflated
-            log(WARNING, "reply of node %s cannot be read: %r", asked.metadata.dst_node_id, error)
-            reply = _fault(asked, UNREADABLE, repr(error))
+            log(WARNING, "reply of node %s cannot be read", asked.metadata.dst_node_id)
+            reply = _fault(asked, "unreadable", repr(error))
         if reply:
             del waiting[message_id]
         return reply
 
 
-def _fault(asked: Message, code: int, reason: str) -> Message:
-    return Message(Error(code, reason), reply_to=asked)
+def _fault(asked: Message, fault: str, reason: str) -> Message:
+    return Message(GridFault(fault, reason), reply_to=asked)
 
 
 def _attributed(reply: Message, asked: Message) -> Message:
@@ -118,8 +122,8 @@ def _attributed(reply: Message, asked: Message) -> Message:
     told, real = reply.metadata.src_node_id, asked.metadata.dst_node_id
     if reply.has_error():
         return Message(reply.error, reply_to=asked)
-    if told not in (real, SUPERLINK):
-        return _fault(asked, SPOOFED, f"it calls itself node {told}")
+    if told != real:
+        return _fault(asked, "spoofed-source", f"it calls itself node {told}")
     if not reply.has_content():
-        return _fault(asked, UNREADABLE, "the reply is empty")
+        return _fault(asked, "unreadable", "the reply is empty")
     return Message(reply.content, reply_to=asked)

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from fedguard.errors import ConfigError, FedguardError
 from fedguard.types import Vector
 
-__all__ = ["Layout", "Unusable", "claimed_examples", "finite_number", "read_array"]
+__all__ = [
+    "Layout",
+    "Unusable",
+    "claimed_examples",
+    "read_array",
+    "reported_metrics",
+]
 
 MOST_EXAMPLES = 2**53
 
@@ -119,9 +125,11 @@ def read_array(array: Array, entry: Entry) -> NDArray[Any]:
     else:
         offset, fortran, shape, dtype = _header(array.data, where)
     if dtype != entry.dtype or array.dtype != str(entry.dtype):
-        raise Unusable("dtype", f"{where} is {dtype}, the model has {entry.dtype}")
+        told = f"{dtype}, declared {array.dtype!r:.64}"
+        raise Unusable("dtype", f"{where} is {told}, the model has {entry.dtype}")
     if shape != entry.shape or tuple(array.shape) != entry.shape:
-        raise Unusable("shape", f"{where} has shape {shape}, the model has {entry.shape}")
+        told = f"{shape!r:.64}, declared {array.shape!r:.64}"
+        raise Unusable("shape", f"{where} has shape {told}, the model has {entry.shape}")
     if len(array.data) - offset != entry.size * entry.dtype.itemsize:
         raise Unusable("encoding", f"{where} holds {len(array.data) - offset} bytes of values")
     values = np.frombuffer(array.data, dtype, offset=offset)
@@ -146,13 +154,24 @@ def _header(data: bytes, where: str) -> tuple[int, bool, tuple[int, ...], np.dty
 def claimed_examples(content: RecordDict) -> int | None:
     """The number of examples a reply claims, clamped to [0, 2^53]; None if it claims no number."""
     for record in content.metric_records.values():
-        claim = finite_number(record.get("num-examples"))
+        claim = _finite(record.get("num-examples"))
         if claim is not None:
             return int(min(max(claim, 0), MOST_EXAMPLES))
     return None
 
 
-def finite_number(value: Any) -> float | None:
+def reported_metrics(content: RecordDict) -> dict[str, float]:
+    """A reply's finite numbers by name; of several of one name, in several records, the first."""
+    told: dict[str, float] = {}
+    for record in content.metric_records.values():
+        for key, value in record.items():
+            number = _finite(value)
+            if number is not None:
+                told.setdefault(key, number)
+    return told
+
+
+def _finite(value: Any) -> float | None:
     """A client's number as a float, or None if it is none, not finite, or too large for one."""
     try:
         number = float(value) if isinstance(value, (int, float)) else nan

@@ -15,14 +15,15 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from fedguard.errors import InvalidParameter
-from fedguard.flower.grid import FAULTS, GuardedGrid
-from fedguard.flower.model import Layout, Unusable, claimed_examples, finite_number
+from fedguard.flower.grid import GridFault, GuardedGrid
+from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
 from fedguard.server import Policy, commit_round
 from fedguard.state import MemoryStore, StateStore
 from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
 
 __all__ = ["GuardedStrategy", "name_of_node"]
 
+LONGEST_DETAIL = 500
 MetricRecordContent = dict[str, int | float | list[int] | list[float]]
 
 
@@ -76,9 +77,10 @@ class GuardedStrategy(Strategy):
         self._asked: dict[int, str] = {}
         self._model = ArrayRecord()
 
-    def start(self, grid: Grid, *args: Any, **kwargs: Any) -> Result:
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Result:
         """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower."""
-        return super().start(GuardedGrid(grid), *args, **kwargs)
+        Layout.of(initial_arrays)  # refused before anyone trains on it
+        return super().start(GuardedGrid(grid), initial_arrays, *args, **kwargs)
 
     def summary(self) -> None:
         log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
@@ -121,19 +123,12 @@ class GuardedStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """The median over clients of each number that most of them report; no weights."""
-        reported: dict[str, list[float]] = {}
-        answers = [reply.content for reply in replies if reply.has_content()]
-        for content in answers:
-            for record in content.metric_records.values():
-                for key, value in record.items():
-                    number = finite_number(value)
-                    if number is not None:
-                        reported.setdefault(key, []).append(number)
-        told: MetricRecordContent = {
-            key: float(np.median(values))
-            for key, values in reported.items()
-            if 2 * len(values) > len(answers) and key != "num-examples"
-        }
+        answers = [reported_metrics(reply.content) for reply in replies if reply.has_content()]
+        told: MetricRecordContent = {}
+        for key in sorted(set().union(*answers)) if answers else ():
+            values = [answer[key] for answer in answers if key in answer]
+            if 2 * len(values) > len(answers) and key != "num-examples":
+                told[key] = sorted(values)[(len(values) - 1) // 2]  # the lower of the middle two
         return MetricRecord(told) if told else None
 
     def _wait_for_nodes(self, grid: Grid) -> list[Any]:
@@ -183,16 +178,17 @@ class GuardedStrategy(Strategy):
             try:
                 updates.append(self._update(client, reply, layout, base))
             except Unusable as error:
-                faults.append(Fault(client, error.reason, error.detail))
+                faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
             except Exception as error:  # the reply's fields may be of any type
-                faults.append(Fault(client, "unreadable", f"{error!r:.500}"))
+                faults.append(Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL]))
         faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
         return Cohort.of(updates, faults)
 
     def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
         if reply.has_error():
             error = reply.error
-            raise Unusable(FAULTS.get(error.code, "client-error"), f"{error.reason!r:.500}")
+            reason = error.fault if isinstance(error, GridFault) else "client-error"
+            raise Unusable(reason, repr(error.reason))
         content = reply.content
         arrays = content.array_records.get(self._arrays_key)
         if arrays is None:

@@ -11,6 +11,7 @@ from fedguard import InMemory
 from fedguard.defence import Stage, initial_state, transform
 from fedguard.flower import Layout
 from fedguard.flower.grid import GridAround
+from fedguard.types import Array
 
 __all__ = ["AdversarialGrid"]
 
@@ -19,8 +20,8 @@ class AdversarialGrid(GridAround):
     """A grid on which `malicious` clients send what `attack` makes of the honest updates.
 
     `clients` maps node ids, which are drawn anew in every run, to client numbers, which are not.
-    It holds a round's training replies back until all are there, so the strategy under test is
-    the production one and notices nothing but the content.
+    A malicious reply is held back until every honest one is there (or cannot be read), then
+    rewritten; the strategy under test is the production one and notices only the content.
     """
 
     def __init__(
@@ -31,56 +32,84 @@ class AdversarialGrid(GridAround):
         self._attack = attack
         self._state = initial_state(attack)
         self._malicious = frozenset(malicious)
+        self._start_round()
+
+    def _start_round(self) -> None:
         self._asked: dict[str, Message] = {}
-        self._held: dict[str, Message] = {}
+        self._seen: dict[str, list[Message] | Exception] = {}
+        self._crafted: Array | None = None
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         pushed = list(messages)
         ids = list(super().push_messages(pushed))
-        self._asked |= {
-            each: message
-            for each, message in zip(ids, pushed, strict=False)
-            if message.metadata.message_type == MessageType.TRAIN
-        }
+        for message_id, message in zip(ids, pushed, strict=False):
+            if message.metadata.message_type == MessageType.TRAIN and message_id:
+                asked = {each.metadata.dst_node_id for each in self._asked.values()}
+                if message.metadata.dst_node_id in asked:  # once a round: this is the next
+                    self._start_round()
+                self._asked[message_id] = message
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        wanted = list(message_ids)
-        if not set(wanted) & (self._asked.keys() | self._held.keys()):
-            return super().pull_messages(wanted)
-        if self._asked:
-            for each in self._asked.keys() - self._held.keys():
-                for reply in super().pull_messages([each]):
-                    self._held[each] = reply
-            if self._asked.keys() - self._held.keys():
-                return []
-            self._rewrite()
-        return [self._held.pop(each) for each in wanted if each in self._held]
+        return [reply for each in message_ids for reply in self._pull(each)]
 
-    def _rewrite(self) -> None:
-        """Craft this round's updates; its clients share them out in order."""
-        layout = Layout.of(self._model())
-        base = layout.flat(self._model())
-        in_order = sorted(self._held, key=self._client)
-        honest = [each for each in in_order if self._client(each) not in self._malicious]
-        own = [each for each in in_order if self._client(each) in self._malicious]
-        deltas = [
-            layout.flat(self._held[each].content.array_records["arrays"]) - base
-            for each in honest
-            if self._held[each].has_content()
-        ]
-        if len(deltas) >= self._attack.min_updates and own:
-            crafted, self._state, _ = transform(self._attack, InMemory(deltas), self._state)
-            for each, delta in zip(own, crafted, strict=True):
-                self._held[each] = self._lie(self._held[each], layout.moved(self._model(), delta))
-        self._asked.clear()
+    def _pull(self, message_id: str) -> list[Message]:
+        if message_id not in self._asked:
+            return list(super().pull_messages([message_id]))
+        honest = self._ids(malicious=False)
+        for each in honest:
+            if each not in self._seen:
+                self._look(each)
+        if message_id in honest:
+            seen = self._seen.get(message_id, [])
+            if isinstance(seen, Exception):
+                raise seen
+            return seen
+        if len(self._seen) < len(honest):
+            return []
+        return [self._lie(message_id, each) for each in super().pull_messages([message_id])]
 
-    def _client(self, message_id: str) -> int:
-        return self._clients[self._asked[message_id].metadata.dst_node_id]
+    def _look(self, message_id: str) -> None:
+        """See an honest reply when it is there; one that cannot be read fails under its own id."""
+        try:
+            replies = list(super().pull_messages([message_id]))
+        except Exception as error:
+            self._seen[message_id] = error
+        else:
+            if replies:
+                self._seen[message_id] = replies
 
-    def _model(self) -> ArrayRecord:
-        return next(iter(self._asked.values())).content.array_records["arrays"]
+    def _ids(self, malicious: bool) -> list[str]:
+        """This round's messages to one side, in client order."""
+        order = {
+            self._clients[message.metadata.dst_node_id]: message_id
+            for message_id, message in self._asked.items()
+        }
+        return [order[c] for c in sorted(order) if (c in self._malicious) == malicious]
 
-    def _lie(self, reply: Message, arrays: ArrayRecord) -> Message:
-        reply.content = RecordDict({**reply.content, "arrays": arrays})
+    def _lie(self, message_id: str, reply: Message) -> Message:
+        """The malicious reply with its share of what the attack makes of the honest updates."""
+        model = self._asked[message_id].content.array_records["arrays"]
+        layout = Layout.of(model)
+        if self._crafted is None:
+            self._crafted = self._craft(layout, model)
+        if len(self._crafted) and reply.has_content():
+            delta = self._crafted[self._ids(malicious=True).index(message_id)]
+            arrays = layout.moved(model, delta)
+            reply.content = RecordDict({**reply.content, "arrays": arrays})
         return reply
+
+    def _craft(self, layout: Layout, model: ArrayRecord) -> Array:
+        base = layout.flat(model)
+        replies = [self._seen[each] for each in self._ids(malicious=False)]
+        deltas = [
+            layout.flat(reply.content.array_records["arrays"]) - base
+            for seen in replies
+            if not isinstance(seen, Exception)
+            for reply in seen
+            if reply.has_content()
+        ]
+        if len(deltas) < self._attack.min_updates:
+            return base[:0, None]  # too little to see: the liars send what they trained
+        crafted, self._state, _ = transform(self._attack, InMemory(deltas), self._state)
+        return crafted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def _idx(path: Path) -> NDArray[np.uint8]:
         raw = gzip.decompress(path.read_bytes())
         shape = tuple(np.frombuffer(raw, ">i4", count=raw[3], offset=4).tolist())
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise MissingData("fashion-mnist", f"{path.name} cannot be read ({error}); {HOW}") from None
 
 

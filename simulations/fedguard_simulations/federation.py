@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +16,7 @@ from fedguard_clients.training import DATA, Training, stream
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import Model
 from fedguard_simulations.partitions import split
+from fedguard_simulations.runs import Run
 from fedguard_simulations.scenario import (
     Scenario,
     parse_attack,
@@ -25,33 +25,7 @@ from fedguard_simulations.scenario import (
     parse_partition,
 )
 
-__all__ = ["RUNS", "Federation", "Run", "federation_of", "task_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training of a scenario: with its attack or not, with its defence or the plain mean.
-
-    Without `malicious` the attackers do not take part at all: the honest-only oracle.
-    """
-
-    label: str
-    title: str
-    attacked: bool
-    defended: bool
-    malicious: bool = True
-
-
-RUNS: Mapping[str, Run] = {
-    run.label: run
-    for run in (
-        Run("clean", "no attack, no defence", attacked=False, defended=False),
-        Run("attacked", "attack, no defence", attacked=True, defended=False),
-        Run("defended", "attack, defence", attacked=True, defended=True),
-        Run("peace", "no attack, defence", attacked=False, defended=True),
-        Run("oracle", "honest clients only, no defence", False, False, malicious=False),
-    )
-}
+__all__ = ["Federation", "federation_of", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +103,9 @@ def federation_of(scenario: Scenario) -> Federation:
     rng = np.random.default_rng([scenario.seed, 4])
     drawn = rng.choice(scenario.clients, scenario.malicious, replace=False)
     malicious = frozenset(drawn.tolist())
+    attack = parse_attack(scenario.attack)
+    if isinstance(attack, Behaviour):  # refused here if it does not fit the data
+        attack.poison(parts[0], stream(scenario.seed, DATA, 0))
     return Federation(scenario, data, parts, malicious, parse_model(scenario.model))
 
 

@@ -17,8 +17,9 @@ from flwr.serverapp import Grid, ServerApp
 from fedguard.errors import UnknownName
 from fedguard_clients.app import Task
 from fedguard_clients.app import client_app as make_client_app
-from fedguard_simulations.federation import RUNS, Run, federation_of
+from fedguard_simulations.federation import federation_of
 from fedguard_simulations.runners.flower import serve, task_of_node
+from fedguard_simulations.runs import RUNS, Run
 from fedguard_simulations.scenario import Scenario, load_scenario
 from fedguard_simulations.simulate import Tick, run_one
 

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from math import isfinite, nan
 from typing import Any
 
 from fedguard import RoundReport
@@ -27,15 +28,15 @@ class Detection:
 
     @property
     def precision(self) -> float:
-        """Share of suspicions that were right; 1 when nobody was suspected."""
+        """Share of suspicions that were right; NaN when there was nobody to catch, or named."""
         named = self.caught + self.false_alarms
-        return self.caught / named if named else 1.0
+        return self.caught / named if named and self.caught + self.missed else nan
 
     @property
     def recall(self) -> float:
-        """Share of malicious client-rounds that were suspected; 1 when there were none."""
+        """Share of malicious client-rounds that were suspected; NaN when there were none."""
         bad = self.caught + self.missed
-        return self.caught / bad if bad else 1.0
+        return self.caught / bad if bad else nan
 
     @property
     def false_positive_rate(self) -> float:
@@ -131,8 +132,19 @@ class Outcome:
         }
 
     def to_json(self) -> str:
-        """results.json: the same seed gives the same text but for `seconds`, the last key."""
-        return json.dumps(self.to_dict(), indent=1)
+        """results.json: the same seed gives the same text but for `seconds`, the last key.
+
+        What is not finite (the loss of a ruined model, precision where nobody was named) is null.
+        """
+        return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, Mapping):
+        return {key: _finite(value) for key, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [_finite(value) for value in plain]
+    return None if isinstance(plain, float) and not isfinite(plain) else plain
 
 
 def versions() -> dict[str, str]:

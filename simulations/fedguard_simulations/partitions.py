@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedguard.errors import InvalidParameter
+from fedguard.errors import ConfigError, InvalidParameter
 
 __all__ = ["PARTITIONS", "Partition", "dirichlet", "iid", "pathological", "split"]
 
@@ -85,5 +85,11 @@ def split(
     partitioner.dataset = Dataset.from_dict({"label": labels[order], "index": order})
     with warnings.catch_warnings():  # it warns of every draw that left a client with too little
         warnings.simplefilter("ignore", UserWarning)
-        parts = [partitioner.load_partition(client)[:]["index"] for client in range(clients)]
+        try:
+            parts = [partitioner.load_partition(client)[:]["index"] for client in range(clients)]
+        except (ValueError, IndexError) as error:
+            words = f"{len(labels)} examples cannot be split among {clients} clients by"
+            raise ConfigError(f"{words} {partition.name}: {error}") from error
+    if not all(parts):
+        raise ConfigError(f"{partition.name} leaves some of {clients} clients without examples")
     return [np.sort(np.asarray(part, np.int64)) for part in parts]

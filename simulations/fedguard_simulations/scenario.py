@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
+from fedguard_simulations.runs import MEASURES, RUNS
 
 __all__ = [
     "Expectation",
@@ -60,6 +62,9 @@ class Expectation:
         >>> Expectation.parse("digits", "defended_accuracy", ">= 0.8").value
         0.8
         """
+        known = [f"{run}_{measure}" for run in RUNS for measure in MEASURES]
+        if metric not in known:
+            raise UnknownName("expectation", metric, known)
         relation, _, value = str(text).partition(" ")
         if relation not in RELATIONS:
             raise ConfigError(f"expect {metric} = {text!r}: write it like '>= 0.8'")
@@ -105,8 +110,11 @@ class Scenario:
             raise ConfigError(
                 f"malicious must lie in [0, {self.clients - 1}], got {self.malicious}"
             )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate must be positive, got {self.learning_rate}")
+        for name in ("learning_rate", "suspect_above"):
+            if not 0 < getattr(self, name) < inf:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
         if self.dataset != "auto":
             resolve_dataset(self.dataset)
         parse_partition(self.partition)
@@ -149,6 +157,8 @@ class Scenario:
                 raise ConfigError(f"a scenario needs the key {name!r}")
         values = dict(plain)
         expect = values.pop("expect", {})
+        if not isinstance(expect, Mapping):
+            raise ConfigError(f"expect must be tables like [expect.digits], got {expect!r}")
         lines = []
         for dataset, block in expect.items():
             if dataset not in DATASETS or not isinstance(block, Mapping):
@@ -230,7 +240,8 @@ def load_scenario(name: str) -> Scenario:
     path = Path(name)
     if path.suffix != ".toml":
         versions = [known for known in shipped if known.rpartition("-v")[0] == name]
-        known = name if name in shipped else max(versions, default="")
+        newest = max(versions, key=lambda known: int(known.rpartition("-v")[2]), default="")
+        known = name if name in shipped else newest
         if not known:
             raise UnknownName("scenario", name, shipped)
         path = shipped[known]
@@ -238,6 +249,8 @@ def load_scenario(name: str) -> Scenario:
         plain = tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no scenario file {path}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     return Scenario.from_dict({"id": path.stem, **plain})

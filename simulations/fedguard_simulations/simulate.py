@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from flwr.app import ArrayRecord, MetricRecord
 
 from fedguard import MemoryStore, Policy, RoundReport
-from fedguard.errors import UnknownName
+from fedguard.errors import ConfigError, UnknownName
 from fedguard.flower import GuardedStrategy
 from fedguard_simulations.evaluation import Evaluator
-from fedguard_simulations.federation import RUNS, Federation, Run, federation_of
+from fedguard_simulations.federation import Federation, federation_of
 from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.runners import Job, Runner, runner_of
+from fedguard_simulations.runs import RUNS, Run
 from fedguard_simulations.scenario import Scenario
 from fedguard_strategies.recipes import standard_scorers
 
@@ -54,6 +55,8 @@ def simulate(
     Raises `UnknownName` for a run or runner, `MissingData` with what to install.
     """
     run_job = runner_of(runner)
+    if not labels:
+        raise ConfigError(f"no run was asked for; there are {', '.join(RUNS)}")
     for label in labels:
         if label not in RUNS:
             raise UnknownName("run", label, RUNS)

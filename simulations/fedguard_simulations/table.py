@@ -96,7 +96,7 @@ def measure(alpha: float, seed: int, attack: str, defence: str, rounds: int, dat
         defence,
         seed,
         run.accuracy[-1],
-        tuple(each.recall for each in found),
+        () if attack == NONE else tuple(each.recall for each in found),
         tuple(each.false_positive_rate for each in found),
         run.attack_success[-1] if run.attack_success else None,
     )

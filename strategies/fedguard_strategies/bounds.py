@@ -6,7 +6,7 @@ from typing import Any
 
 from fedguard.errors import InvalidParameter
 
-__all__ = ["label", "need"]
+__all__ = ["f_is_count", "is_count", "label", "need"]
 
 
 def need(condition: bool, what: str, got: Any) -> None:
@@ -21,6 +21,12 @@ def label(name: str, **parameters: Any) -> str:
     return f"{name}({shown})"
 
 
+def is_count(name: str, value: int, least: int) -> None:
+    """A whole number of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    need(whole and value >= least, f"{name} must be an int >= {least}", value)
+
+
 def f_is_count(f: int) -> None:
     """f is a number of clients."""
-    need(isinstance(f, int) and not isinstance(f, bool) and f >= 0, "f must be an int >= 0", f)
+    is_count("f", f, 0)

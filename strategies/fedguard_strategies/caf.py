@@ -32,7 +32,8 @@ def caf_weights(gram: Float64, f: int) -> Float64:
             best, least = share, top
         spread = np.where(kept > 0, (centred @ (root * direction)) ** 2, 0.0)
         farthest = spread.max()
-        if not farthest > 0 or top <= np.finfo(np.float64).eps * np.abs(gram).max():
+        rounding = np.finfo(np.float64).eps * float(np.max(share * np.diagonal(gram)))
+        if not farthest > 0 or top <= rounding:
             break  # what is left has no spread: identical rows
         kept = kept * (1.0 - spread / farthest)
     return best

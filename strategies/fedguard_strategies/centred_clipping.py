@@ -9,7 +9,7 @@ import numpy as np
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Statistics, gram
 from fedguard.types import Vector
-from fedguard_strategies.bounds import label, need
+from fedguard_strategies.bounds import is_count, label, need
 from fedguard_strategies.geometry import distances_to
 
 __all__ = ["centred_clipping"]
@@ -25,7 +25,7 @@ def centred_clipping(tau: float, iterations: int = 3) -> Stage:
     Source: Karimireddy et al., ICML 2021, algorithm 2
     """
     need(tau > 0, "tau must be positive", tau)
-    need(iterations >= 1, "iterations must be at least 1", iterations)
+    is_count("iterations", iterations, 1)
 
     def plan(rows: Statistics, last: Any) -> tuple[Linear, Any]:
         n = rows.n - 1  # the last row is the centre

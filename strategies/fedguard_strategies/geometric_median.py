@@ -8,8 +8,8 @@ import numpy as np
 
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Float64, Statistics, gram
-from fedguard_strategies.bounds import label, need
-from fedguard_strategies.geometry import distances_to, norms
+from fedguard_strategies.bounds import is_count, label, need
+from fedguard_strategies.geometry import distances_to, norms, squared_distances
 
 __all__ = ["geometric_median", "weiszfeld"]
 
@@ -21,10 +21,9 @@ def weiszfeld(gram: Float64, iterations: int = 100, smoothing: float = 1e-6) -> 
     below it count as it, so a row that is the median itself divides by no zero. Stops when no
     weight moves by more than 1e-12.
     """
-    n = len(gram)
     lengths = norms(gram)
     floor = smoothing * float(np.median(lengths) or lengths.max()) or 1.0
-    weights = np.full(n, 1.0 / n)
+    weights = _robust_start(np.sqrt(squared_distances(gram)), floor)
     for _ in range(iterations):
         pull = 1.0 / np.maximum(distances_to(gram, weights), floor)
         step: Float64 = pull / pull.sum()
@@ -32,6 +31,18 @@ def weiszfeld(gram: Float64, iterations: int = 100, smoothing: float = 1e-6) -> 
             return step
         weights = step
     return weights
+
+
+def _robust_start(distances: Float64, floor: float) -> Float64:
+    """Weights around the row whose median distance is least, so that no far row counts at all.
+
+    From the plain mean, a row of length R takes more steps to forget the larger R is.
+    """
+    medians = np.median(distances, axis=1)
+    to_centre = distances[np.argmin(medians)]
+    pull = 1.0 / np.maximum(to_centre, max(float(medians.min()), floor))
+    start: Float64 = pull / pull.sum()
+    return start
 
 
 def geometric_median(iterations: int = 100, smoothing: float = 1e-6) -> Stage:
@@ -42,12 +53,13 @@ def geometric_median(iterations: int = 100, smoothing: float = 1e-6) -> Stage:
     Bound: n >= 1
     Source: Pillutla et al., IEEE TSP 2022, algorithm 2, "Robust Aggregation for Federated Learning"
     """
-    need(iterations >= 1, "iterations must be at least 1", iterations)
+    is_count("iterations", iterations, 1)
     need(smoothing > 0, "smoothing must be positive", smoothing)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
         return Linear(weiszfeld(rows.gram, iterations, smoothing)[None, :]), state
 
-    defaults = (iterations, smoothing) == (100, 1e-6)
-    name = label("geometric_median", **{} if defaults else {"iterations": iterations})
+    changed: dict[str, float] = {} if iterations == 100 else {"iterations": iterations}
+    changed |= {} if smoothing == 1e-6 else {"smoothing": smoothing}
+    name = label("geometric_median", **changed)
     return Stage(name, 1, "n >= 1", plan, probes=(gram,))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Float64, Statistics, gram
-from fedguard_strategies.bounds import f_is_count, label, need
+from fedguard_strategies.bounds import f_is_count, is_count, label
 from fedguard_strategies.geometry import squared_distances
 
 __all__ = ["krum", "krum_scores", "multi_krum"]
@@ -37,10 +37,11 @@ def multi_krum(f: int, m: int | None = None) -> Stage:
 
     With m > n - f - 2 the paper's guarantee no longer covers the average.
 
-    Bound: n >= 2f + 3
+    Bound: n >= 2f + 3 and n >= f + m
     Source: Blanchard et al., NeurIPS 2017, section 5
     """
-    need(m is None or m >= 1, "m must be at least 1", m)
+    if m is not None:
+        is_count("m", m, 1)
     return _select(label("multi_krum", f=f, m=m), f, m)
 
 
@@ -48,10 +49,13 @@ def _select(name: str, f: int, m: int | None) -> Stage:
     f_is_count(f)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        count = min(m or rows.n - f, rows.n)
+        count = m or rows.n - f
         chosen = np.argsort(krum_scores(rows.gram, f), kind="stable")[:count]
         weights = np.zeros((1, rows.n))
         weights[0, chosen] = 1.0 / count
         return Linear(weights), state
 
-    return Stage(name, 2 * f + 3, "n >= 2f + 3", plan, probes=(gram,))
+    least, bound = 2 * f + 3, "n >= 2f + 3"
+    if m is not None and f + m > least:
+        least, bound = f + m, "n >= f + m"
+    return Stage(name, least, bound, plan, probes=(gram,))

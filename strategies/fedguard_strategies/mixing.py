@@ -8,7 +8,7 @@ import numpy as np
 
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Statistics, gram
-from fedguard_strategies.bounds import f_is_count, label, need
+from fedguard_strategies.bounds import f_is_count, is_count, label
 from fedguard_strategies.geometry import nearest
 
 __all__ = ["bucketing", "nnm"]
@@ -42,7 +42,8 @@ def bucketing(s: int = 2, seed: int = 0) -> Stage:
     Bound: n >= 1
     Source: Karimireddy et al., ICLR 2022, algorithm 1
     """
-    need(isinstance(s, int) and s >= 1, "s must be an int >= 1", s)
+    is_count("s", s, 1)
+    is_count("seed", seed, 0)
 
     def plan(rows: Statistics, drawn: int) -> tuple[Linear, int]:
         order = np.random.default_rng([seed, drawn]).permutation(rows.n)

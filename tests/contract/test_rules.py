@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fedguard_strategies as rules
-from fedguard import Blockwise, Stage, chain, passes, testing
+from fedguard import Blockwise, InMemory, Stage, aggregate, chain, passes, testing
 from fedguard.defence import Defence
+from fedguard.errors import NonFiniteUpdate
 
 
 class Case(NamedTuple):
@@ -46,6 +47,8 @@ CASES = {
     ),
     "centred_clipping": Case(rules.centred_clipping(5.0), F, excused=IN_UNITS),
     "caf": Case(rules.caf(F), F),
+    "nnm, caf": Case(chain(rules.nnm(F), rules.caf(F)), F),
+    "nnm, geometric_median": Case(chain(rules.nnm(F), rules.geometric_median()), F),
     "chain": Case(chain(rules.arc(F), rules.nnm(F), rules.caf(F)), F),
     "probe after block-wise": Case(chain(rules.nnm(F), ABSOLUTE, rules.krum(F))),
 }
@@ -80,6 +83,29 @@ def test_wild_rows_are_bounded(name: str, rows: np.ndarray) -> None:
 def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:
     assert passes(CASES["chain"].defence) == 2
     assert passes(CASES["probe after block-wise"].defence) == 3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_passes_are_counted_right(
+    name: str, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, plain = [], InMemory.map
+    monkeypatch.setattr(InMemory, "map", lambda self, f: seen.append(f) or plain(self, f))
+    aggregate(CASES[name].defence, rows)
+    assert len(seen) == passes(CASES[name].defence)
+
+
+def test_rows_are_blamed_by_their_own_number(rows: np.ndarray) -> None:
+    wild = rows.copy()
+    wild[11, 3] = np.nan
+    for defence in (
+        chain(rules.bucketing(2), rules.krum(1)),
+        chain(rules.bucketing(2), rules.trimmed_mean(1)),
+        chain(ABSOLUTE, rules.krum(1)),
+    ):
+        with pytest.raises(NonFiniteUpdate) as caught:
+            aggregate(defence, wild)
+        assert caught.value.rows == (11,)
 
 
 def test_mean_is_not_bounded(rows: np.ndarray) -> None:

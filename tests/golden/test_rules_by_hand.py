@@ -8,6 +8,7 @@ import pytest
 import fedguard_strategies as rules
 from fedguard import InMemory, aggregate, chain
 from fedguard.defence import transform
+from fedguard.errors import TooFewUpdates
 from fedguard_strategies.krum import krum_scores
 
 
@@ -84,6 +85,12 @@ def test_multi_krum_averages_the_best_and_defaults_to_n_minus_f() -> None:
     rows = [[0.0], [1.0], [2.0], [4.0], [100.0], [104.0]]
     assert vector(rules.multi_krum(1, m=2), rows) == [1.5]  # scores 9 and 11: rows 2 and 1
     assert vector(rules.multi_krum(1), rows) == [pytest.approx((0 + 1 + 2 + 4 + 100) / 5)]
+
+
+def test_multi_krum_never_averages_more_than_n_minus_f() -> None:
+    with pytest.raises(TooFewUpdates, match=r"n >= f \+ m"):
+        vector(rules.multi_krum(4, m=17), np.eye(20))
+    assert len(vector(rules.multi_krum(4, m=16), np.eye(20))) == 20
 
 
 def test_geometric_median_of_a_triangle_with_an_obtuse_corner_is_that_corner() -> None:

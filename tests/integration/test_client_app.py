@@ -12,9 +12,10 @@ from fedguard import Policy, RoundReport
 from fedguard.flower import GuardedStrategy
 from fedguard_clients.app import client_app
 from fedguard_simulations.evaluation import Evaluator
-from fedguard_simulations.federation import RUNS, federation_of, task_of
+from fedguard_simulations.federation import federation_of, task_of
 from fedguard_simulations.runners.flower import task_of_node
 from fedguard_simulations.runners.vectorised import batched_sgd
+from fedguard_simulations.runs import RUNS
 from fedguard_simulations.scenario import Scenario
 from fedguard_strategies.recipes import standard_scorers
 

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 
-from fedguard import InMemory
+from fedguard import InMemory, chain, passes
 from fedguard.defence import transform
 from fedguard.errors import InvalidParameter
 from fedguard_clients import (
@@ -29,6 +29,7 @@ from fedguard_simulations.attacks import (
     min_max,
 )
 from fedguard_simulations.attacks.a_little_is_enough import largest_z
+from fedguard_strategies import norm_clipping
 
 
 @pytest.fixture
@@ -71,6 +72,17 @@ def test_min_max_is_the_largest_gamma_by_bisection(rows: np.ndarray) -> None:
     assert low > 0.5
 
 
+def test_a_statistic_that_does_not_follow_linear_stages_costs_a_pass(
+    rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, plain = [], InMemory.map
+    monkeypatch.setattr(InMemory, "map", lambda self, f: seen.append(f) or plain(self, f))
+    both = chain(norm_clipping(100.0), min_max(2))
+    assert crafted(both, rows) == pytest.approx(crafted(min_max(2), rows))
+    assert passes(both) == 3
+    assert len(seen) == 3 + 2
+
+
 def test_min_max_without_spread_is_the_mean() -> None:
     assert crafted(min_max(1), np.ones((4, 3))).tolist() == [[1, 1, 1]]
 
@@ -96,6 +108,7 @@ def test_every_attack_names_its_source(factory) -> None:
     assert factory.__name__ in (factory(2) if factory in OMNISCIENT else factory()).name
 
 
+TEN = Examples(np.zeros((3, 8, 8), np.float32), np.zeros(3, np.int64), 10)
 DELTA = np.array([1.0, -2.0, 2.0], np.float32)
 
 
@@ -150,6 +163,9 @@ def test_label_flip_and_backdoor_poison_copies() -> None:
         lambda: free_rider(0),
         lambda: backdoor(fraction=0),
         lambda: backdoor(size=0),
+        lambda: backdoor(target=-1),
+        lambda: backdoor(target=10).poison(TEN, np.random.default_rng(0)),
+        lambda: backdoor(size=5).poison(TEN, np.random.default_rng(0)),
     ],
 )
 def test_bad_parameters(make) -> None:

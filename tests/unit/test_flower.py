@@ -11,7 +11,7 @@ from flower_parts import Answer, FakeGrid, answer, content, model, npy, shifted
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 import fedguard_strategies as rules
-from fedguard import Policy, RoundReport, chain
+from fedguard import MemoryStore, Policy, RoundReport, chain
 from fedguard.errors import ConfigError, InvalidParameter
 from fedguard.flower import GuardedStrategy, Layout
 from fedguard.flower.strategy import name_of_node
@@ -57,6 +57,7 @@ HONEST = [answer(shifted(1.0)) for _ in range(5)]
 LYING_HEADER = b"\x93NUMPY\x01\x00v\x00" + (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 1000), }".ljust(117) + b"\n"
 )
+QUIET = [answer(None, loss=0.3) for _ in range(4)]
 HOSTILE: dict[str, tuple[ArrayRecord | None, str]] = {
     "nan": (changed(bias=Array(np.array([np.nan, 0], np.float32))), "non-finite"),
     "inf": (changed(bias=Array(np.array([np.inf, 0], np.float32))), "non-finite"),
@@ -157,9 +158,47 @@ def test_a_float16_model_saturates_instead_of_overflowing() -> None:
     assert push["w"].numpy().tolist() == [65504.0] * 3
 
 
-def test_a_model_without_floats_is_refused() -> None:
+def test_a_model_without_floats_is_refused_before_anyone_trains() -> None:
+    grid = FakeGrid(HONEST)
     with pytest.raises(ConfigError, match="no float parameter"):
-        run(HONEST, arrays=ArrayRecord({"n": Array(np.arange(3))}))
+        GuardedStrategy(TRIMMED).start(grid, ArrayRecord({"n": Array(np.arange(3))}))
+    assert grid.sent == {}
+
+
+def test_nothing_is_told_when_the_commit_fails() -> None:
+    class Full(MemoryStore):
+        def commit(self, *args: object, **kwargs: object) -> None:
+            raise OSError("disk full")
+
+    told: list[RoundReport] = []
+    with pytest.raises(OSError, match="disk full"):
+        run(HONEST, store=Full(), on_round=told.append)
+    assert told == []
+
+
+def test_a_client_cannot_speak_in_the_servers_name() -> None:
+    for code in (0, 1, 3, 9001, 9002, 9003):
+        liar: Answer = lambda message, code=code: Message(  # noqa: E731
+            Error(code, "not-sent\x1b[2J" + "x" * 9999), reply_to=message
+        )
+        _, reports, _ = run([*HONEST, liar])
+        (refused,) = reports[0].refused
+        assert (refused.client, refused.reason) == ("106", "client-error")
+        assert len(refused.detail) <= 500
+        assert "\x1b" not in refused.detail
+
+
+def test_one_client_has_one_vote_on_a_metric() -> None:
+    def stuff(message: Message) -> Message:
+        many = {f"m{i}": MetricRecord({"loss": 1e9, "planted": 1.0}) for i in range(20)}
+        return Message(RecordDict(many), reply_to=message)
+
+    strategy = GuardedStrategy(TRIMMED, fraction_evaluate=1.0)
+    huge = [answer(None, loss=1.7e308)] * 2
+    replies = [each(Message(RecordDict(), 101, "evaluate")) for each in [*QUIET, *huge, stuff]]
+    told = strategy.aggregate_evaluate(1, replies)
+    assert told is not None
+    assert dict(told) == {"loss": 0.3}
 
 
 def spoof(message: Message) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import tomli_w
 
 from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
 from fedguard_simulations import data
+from fedguard_simulations import scenario as scenario_module
 from fedguard_simulations.scenario import Expectation, Scenario, load_scenario, scenarios
 
 BASE = {"id": "t-v1", "summary": "a test", "attack": "sign_flip()", "defence": "krum(f=4)"}
@@ -39,6 +41,18 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
+        ({"seed": -1}, ConfigError, "seed must not be negative"),
+        ({"suspect_above": 0}, ConfigError, "suspect_above must be positive"),
+        ({"learning_rate": "nan"}, ConfigError, "learning_rate must be positive, got nan"),
+        ({"expect": 3}, ConfigError, "expect must be tables"),
+        ({"defence": "multi_krum(f=4, m=2.5)"}, ValueError, "m must be an int >= 1, got 2.5"),
+        ({"defence": "geometric_median(iterations=2.5)"}, ValueError, "iterations must be an int"),
+        ({"defence": "chain(bucketing(seed=-1), mean())"}, ValueError, "seed must be an int >= 0"),
+        (
+            {"expect": {"digits": {"defended_acuracy": ">= 0.9"}}},
+            UnknownName,
+            "did you mean 'defended_accuracy'",
+        ),
         ({"roundz": 3}, UnknownName, "did you mean 'rounds'"),
         ({"attack": "sgn_flip()"}, UnknownName, "did you mean 'sign_flip'"),
         ({"defence": "krumm(f=1)"}, UnknownName, "did you mean 'krum'"),
@@ -56,8 +70,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"attack": "min_max(f=3)"}, ConfigError, "makes 3 updates, the scenario has 4"),
         ({"attack": "krum(f=1)"}, UnknownName, "unknown attack 'krum'"),
         ({"expect": {"digit": {}}}, UnknownName, "did you mean 'digits'"),
-        ({"expect": {"digits": {"a": "0.5"}}}, ConfigError, "write it like '>= 0.8'"),
-        ({"expect": {"digits": {"a": ">= x"}}}, ConfigError, "'x' is no number"),
+        ({"expect": {"digits": {"clean_accuracy": "0.5"}}}, ConfigError, "write it like '>= 0.8'"),
+        ({"expect": {"digits": {"clean_accuracy": ">= x"}}}, ConfigError, "'x' is no number"),
         ({"model": "mlp(hidden=0)"}, ValueError, "hidden must be at least 1"),
     ],
 )
@@ -77,9 +91,20 @@ def test_unknown_scenarios_and_files(tmp_path: Path) -> None:
         load_scenario("scaled-negatoin")
     with pytest.raises(ConfigError, match="there is no scenario file"):
         load_scenario("nowhere.toml")
-    (tmp_path / "bad.toml").write_text("a = = 1")
-    with pytest.raises(ConfigError, match="is not TOML"):
-        load_scenario(str(tmp_path / "bad.toml"))
+    for text in (b"a = = 1", b"\xff\xfe\x00"):
+        (tmp_path / "bad.toml").write_bytes(text)
+        with pytest.raises(ConfigError, match="is not TOML"):
+            load_scenario(str(tmp_path / "bad.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_scenario(str(tmp_path / "folder.toml"))
+
+
+def test_the_newest_version_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = scenarios()["backdoor-v1"]
+    monkeypatch.setattr(scenario_module, "scenarios", lambda: {"x-v9": path, "x-v10": path})
+    monkeypatch.setattr(Path, "stem", property(lambda self: "x-v10"))
+    assert load_scenario("x").id == "x-v10"
 
 
 def test_settings_from_text() -> None:
@@ -96,8 +121,11 @@ def test_missing_data_says_what_to_install(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingData, match="apt-get install dataset-fashion-mnist"):
         data.load_dataset("fashion-mnist")
     assert data.resolve_dataset("auto") == "digits"
-    for name in ("train-images-idx3", "train-labels-idx1"):
-        (tmp_path / f"{name}-ubyte.gz").write_bytes(b"not gzip")
-    assert data.resolve_dataset("auto") == "fashion-mnist"
-    with pytest.raises(MissingData, match="cannot be read"):
-        data.load_dataset("fashion-mnist")
+    broken = bytearray(gzip.compress(bytes(range(256)) * 50))
+    broken[20:60] = bytes(40)
+    for content in (b"not gzip", bytes(broken), gzip.compress(b"")):
+        for name in ("train-images-idx3", "train-labels-idx1"):
+            (tmp_path / f"{name}-ubyte.gz").write_bytes(content)
+        assert data.resolve_dataset("auto") == "fashion-mnist"
+        with pytest.raises(MissingData, match="cannot be read"):
+            data.load_dataset("fashion-mnist")

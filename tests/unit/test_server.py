@@ -9,8 +9,10 @@ import fedguard_strategies as rules
 from fedguard import (
     Cohort,
     Fault,
+    Linear,
     MemoryStore,
     Policy,
+    Stage,
     State,
     Update,
     aggregate,
@@ -19,7 +21,7 @@ from fedguard import (
     robust_z,
     step,
 )
-from fedguard.errors import DuplicateUpdate, StaleCommit
+from fedguard.errors import DuplicateUpdate, InvalidParameter, StaleCommit
 from fedguard_strategies.recipes import standard_scorers
 
 POLICY = Policy(chain(rules.arc(1), rules.caf(1)), standard_scorers(1))
@@ -107,12 +109,12 @@ def test_a_round_that_cannot_be_aggregated_is_held(sent: Cohort, why: str) -> No
 
 
 def test_an_aggregate_that_overflows_is_held() -> None:
-    rows = [np.full(3, 3e38, np.float32), np.full(3, 3e38, np.float32)]
-    held = Policy(chain(rules.nnm(0), rules.mean()))
-    vector, report, _ = step(
-        State(), Cohort.of(Update(str(i), r) for i, r in enumerate(rows)), held
-    )
-    assert (vector is None) == (report.held == "the aggregate is not finite")
+    double = Stage("double()", 1, "n >= 1", lambda s, _: (Linear(np.full((1, s.n), 2.0)), _))
+    rows = [Update(name, np.full(3, 3e38, np.float32)) for name in "ab"]
+    with np.errstate(over="ignore"):
+        vector, report, _ = step(State(), Cohort.of(rows), Policy(double))
+    assert vector is None
+    assert report.held == "the aggregate is not finite"
 
 
 def test_faults_stand_in_the_report() -> None:
@@ -128,13 +130,22 @@ def test_one_update_a_client() -> None:
         Cohort.of([one, one])
 
 
-def test_nothing_is_told_when_the_commit_fails() -> None:
-    class Full(MemoryStore):
-        def commit(self, *args: object, **kwargs: object) -> None:
-            raise OSError("disk full")
+def test_a_round_is_in_the_store_when_it_is_returned() -> None:
+    store = MemoryStore()
+    _, report = commit_round(store, cohort(), POLICY)
+    assert store.reports == (report,)
+    assert commit_round(store, cohort(), POLICY)[1].round == 2
 
-    with pytest.raises(OSError, match="disk full"):
-        commit_round(Full(), cohort(), POLICY)
+
+def test_accomplices_of_a_very_loud_client_are_still_seen() -> None:
+    for loudest in (1e8, 1e12, 1e30):
+        sent = cohort(12, wild={0: loudest, 1: -8.0, 2: -8.0})
+        assert step(State(), sent, POLICY)[1].suspects[:3] == ("c0", "c1", "c2")
+
+
+def test_one_scorer_a_family() -> None:
+    with pytest.raises(InvalidParameter, match="one scorer a family"):
+        Policy(rules.mean(), (*standard_scorers(1), *standard_scorers(2)))
 
 
 def test_commit_is_idempotent_and_refuses_a_second_server() -> None:

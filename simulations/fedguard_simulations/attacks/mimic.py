@@ -16,7 +16,7 @@ __all__ = ["mimic"]
 def mimic(f: int) -> Stage:
     """Copy, f times, the honest client that lies farthest along the direction of most variance.
 
-    The client is chosen in the first round and copied ever after.
+    The client is chosen in the first round and copied as long as as many honest clients reply.
 
     Knows: every honest update of the round
     Source: Karimireddy et al., ICLR 2022, section 4.2 (direction from the first round)
@@ -24,13 +24,14 @@ def mimic(f: int) -> Stage:
     if f < 1:
         raise InvalidParameter(f"f must be at least 1, got {f!r}")
 
-    def plan(honest: Statistics, target: int | None) -> tuple[Linear, Any]:
-        if target is None or target >= honest.n:
+    def plan(honest: Statistics, chosen: tuple[int, int] | None) -> tuple[Linear, Any]:
+        among, target = chosen or (0, 0)
+        if among != honest.n:
             centre = np.eye(honest.n) - 1.0 / honest.n
             _, vectors = np.linalg.eigh(centre @ honest.gram @ centre)
             target = int(np.argmax(np.abs(vectors[:, -1])))
         weights = np.zeros((f, honest.n))
         weights[:, target] = 1.0
-        return Linear(weights), target
+        return Linear(weights), (honest.n, target)
 
     return Stage(f"mimic(f={f})", 1, "n >= 1 honest", plan, probes=(gram,))

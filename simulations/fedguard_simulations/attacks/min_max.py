@@ -32,12 +32,12 @@ def largest_gamma(honest: Statistics) -> float:
     """
     squares, products = np.diagonal(honest.gram), honest.values[deviation][:, 0]
     length = float(honest.values[deviation][0, 1])
-    diameter = float((squares[:, None] + squares[None, :] - 2 * honest.gram).max())
+    limit = float((squares[:, None] + squares[None, :] - 2 * honest.gram).max())
     to_mean = squares - 2 * honest.gram.mean(axis=1) + honest.gram.mean()
     half = products.mean() - products
     if length <= 0.0:
         return 0.0
-    roots = (-half + np.sqrt(np.maximum(half**2 + length * (diameter - to_mean), 0.0))) / length
+    roots = (-half + np.sqrt(np.maximum(half**2 + length * (limit - to_mean), 0.0))) / length
     return float(max(roots.min(), 0.0))
 
 

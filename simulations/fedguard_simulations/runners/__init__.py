@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 from flwr.app import ArrayRecord, MetricRecord
 
 from fedguard.flower import GuardedStrategy
-from fedguard_simulations.federation import Federation, Run
+from fedguard_simulations.federation import Federation
+from fedguard_simulations.runs import Run
 
 __all__ = ["Job", "Runner", "runner_of"]
 

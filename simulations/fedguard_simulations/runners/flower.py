@@ -6,20 +6,25 @@ import logging
 import os
 import time
 from functools import partial
-from typing import Any
+from logging import INFO
 
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
+from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from fedguard.errors import FedguardError
+from fedguard.flower import GuardedGrid
 from fedguard_clients.app import Task, client_app
 from fedguard_simulations.adversary import AdversarialGrid
-from fedguard_simulations.federation import Run, federation_of, task_of
+from fedguard_simulations.federation import federation_of, task_of
 from fedguard_simulations.runners import Job
+from fedguard_simulations.runs import Run
 from fedguard_simulations.scenario import Scenario
 
 __all__ = ["call_the_roll", "run_on_flower", "serve", "task_of_node"]
+
+PATIENCE = 600.0  # seconds for all nodes to come up and answer
 
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -69,7 +74,8 @@ def serve(grid: Grid, job: Job) -> ArrayRecord:
     attack = federation.omniscient(run)
     if attack:
         grid = AdversarialGrid(grid, attack, nodes, federation.malicious)
-    strategy = job.strategy_of(lambda node: federation.name(nodes[node.node_id]))
+    names = {node: federation.name(client) for node, client in nodes.items()}
+    strategy = job.strategy_of(lambda node: names.get(node.node_id, f"node-{node.node_id}"))
     initial, rounds = federation.initial(), federation.scenario.rounds
     result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
     return result.arrays or initial
@@ -82,12 +88,27 @@ def task_of_node(scenario: Scenario, run: Run, context: Context) -> Task:
 
 
 def call_the_roll(grid: Grid, count: int) -> dict[int, int]:
-    """Wait for all nodes and ask each which partition it is: node id to partition."""
-    while len(nodes := list(grid.get_node_ids())) < count:
+    """Wait for `count` nodes and ask each which partition it is: node id to partition.
+
+    Raises `FedguardError` when, after `PATIENCE` seconds, a partition has no node or two.
+    """
+    deadline = time.monotonic() + PATIENCE
+    told = -1
+    while len(nodes := list(grid.get_node_ids())) < count and time.monotonic() < deadline:
+        if len(nodes) != told:
+            log(INFO, "waiting for %s nodes, %s here", count, told := len(nodes))
         time.sleep(0.1)
     questions = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
-    answers: dict[int, Any] = {
+    remaining = max(deadline - time.monotonic(), 1.0)
+    answers = {
         reply.metadata.src_node_id: reply.content.metric_records["node"]["partition-id"]
-        for reply in grid.send_and_receive(questions)
+        for reply in GuardedGrid(grid).send_and_receive(questions, timeout=remaining)
+        if reply.has_content() and "node" in reply.content.metric_records
     }
-    return {node: int(partition) for node, partition in answers.items()}
+    partitions = {node: int(str(partition)) for node, partition in answers.items()}
+    if sorted(partitions.values()) != list(range(count)):
+        raise FedguardError(
+            f"this scenario needs {count} nodes with partition-id 0 to {count - 1} in their node "
+            f"config; those that answered have {sorted(partitions.values())}"
+        )
+    return partitions

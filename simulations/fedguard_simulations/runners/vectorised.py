@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 
 from fedguard.blocks import one_blas_thread
 from fedguard.errors import InvalidParameter
-from fedguard.flower.grid import SUPERLINK
 from fedguard_clients.app import Task
 from fedguard_clients.training import CRAFT, draw_batches, flat, stream, unflat
 from fedguard_simulations.adversary import AdversarialGrid
@@ -24,6 +24,7 @@ from fedguard_simulations.runners import Job
 
 __all__ = ["VectorisedGrid", "batched_sgd", "run_vectorised"]
 
+SUPERLINK = 1
 FIRST_NODE = 1000  # node ids, in the order of the clients
 
 
@@ -32,16 +33,23 @@ def run_vectorised(job: Job) -> ArrayRecord:
     federation, run = job.federation, job.run
     clients = federation.participants(run)
     tasks = [task_of(federation.scenario, run, client) for client in clients]
-    grid: Grid = VectorisedGrid(tasks)
+    inner = VectorisedGrid(tasks)
+    grid: Grid = inner
     attack = federation.omniscient(run)
     if attack:
         by_node = dict(zip(grid.get_node_ids(), clients, strict=True))
         grid = AdversarialGrid(grid, attack, by_node, federation.malicious)
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        if inner.failure:  # an error of ours, which a guarded grid takes for a client's
+            raise inner.failure
+        return job.evaluate(server_round, arrays)
+
     _identify_process()
     strategy = job.strategy_of(lambda node: federation.name(clients[node.node_id - FIRST_NODE]))
     initial, rounds = federation.initial(), federation.scenario.rounds
     with one_blas_thread():  # numpy's threads would spin against torch's
-        result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
+        result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=evaluate)
     return result.arrays or initial
 
 
@@ -62,6 +70,7 @@ class VectorisedGrid(Grid):
         self._pushed: dict[str, Message] = {}
         self._replies: dict[str, Message] = {}
         self._count = 0
+        self.failure: Exception | None = None
 
     def get_node_ids(self) -> Iterable[int]:
         return range(FIRST_NODE, FIRST_NODE + len(self._tasks))
@@ -79,7 +88,15 @@ class VectorisedGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         if self._pushed:
-            self._train()
+            messages, self._pushed = self._pushed, {}
+            try:
+                self._train(messages)
+            except Exception as error:
+                self.failure = error
+                failed = Error(ErrorCode.UNKNOWN, repr(error))
+                self._replies |= {
+                    each: Message(failed, reply_to=message) for each, message in messages.items()
+                }
         return [self._replies.pop(each) for each in message_ids if each in self._replies]
 
     def send_and_receive(
@@ -97,9 +114,8 @@ class VectorisedGrid(Grid):
     def run(self) -> Any:
         return None
 
-    def _train(self) -> None:
-        """All pushed messages of one round, as one batch over their clients."""
-        messages, self._pushed = self._pushed, {}
+    def _train(self, messages: Mapping[str, Message]) -> None:
+        """All messages of one round, as one batch over their clients."""
         content = next(iter(messages.values())).content
         start = content.array_records["arrays"].to_torch_state_dict()
         server_round = int(str(content.config_records["config"]["server-round"]))

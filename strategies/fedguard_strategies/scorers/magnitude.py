@@ -19,7 +19,7 @@ def magnitude() -> Scorer:
 
     def score(rows: Statistics) -> Float64:
         lengths = norms(rows.gram)
-        floor = 1e-9 * float(lengths.max(initial=0.0)) or 1.0
+        floor = 1e-9 * float(np.median(lengths) or lengths.max()) or 1.0
         return np.abs(robust_z(np.log(np.maximum(lengths, floor))))
 
     return Scorer("magnitude()", "magnitude", score, probes=(gram,))
