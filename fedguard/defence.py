@@ -254,11 +254,14 @@ def _plan(
             raise TooFewUpdates(stage.name, stage.bound, stage.min_updates, program.rows)
         known = statistics.values if statistics else {}
         wanted = _needed(stages[i:])
-        if any(each not in known for each in stage.probes) or (i == 0 and wanted and not known):
+        if i == 0 and wanted and not known:  # the updates themselves, so that G can blame them
+            program = replace(program, check_finite=gram not in wanted)
+            statistics = probe(blocks, wanted, program.with_references, blocks.n + len(kept))
+            _refuse_non_finite(statistics)
+            known = statistics.values
+        if any(each not in known for each in stage.probes):
             n = program.rows + len(kept)
-            rows = replace(program, check_finite=bool(program.steps) and program.check_finite)
-            statistics = probe(blocks, wanted, rows.with_references, n)
-            program = _refuse_non_finite(statistics, program)
+            statistics = probe(blocks, wanted, program.with_references, n)
         reference = None
         if stage.remember:
             reference, remembered = remembered, remembered + 1
@@ -280,13 +283,9 @@ def _view(statistics: Statistics | None, rows: int, reference: int | None) -> St
     return statistics.take([*range(rows), *own])
 
 
-def _refuse_non_finite(statistics: Statistics, program: Program) -> Program:
-    if gram not in statistics.values:
-        return program
-    wild = statistics.non_finite()
-    if wild.size:
+def _refuse_non_finite(statistics: Statistics) -> None:
+    if gram in statistics.values and (wild := statistics.non_finite()).size:
         raise NonFiniteUpdate(wild.tolist())
-    return replace(program, check_finite=False)
 
 
 def transform(
