@@ -140,7 +140,8 @@ def page(cells: Sequence[Cell], command: str, dataset: str, rounds: int) -> str:
         f"10 local steps; accuracy of the final model in per cent, mean of {seeds} seeds "
         "(± standard deviation over them). *Oracle* is the plain mean of the 16 honest clients "
         "alone, with nobody attacking: what a perfect defence would reach. *Worst* is the "
-        "least mean over the attacks.",
+        "least mean accuracy over the attacks; a backdoor hardly costs accuracy and has its own "
+        "table below.",
     ]
     for alpha in ALPHAS:
         own = [cell for cell in cells if cell.alpha == alpha]
@@ -153,9 +154,9 @@ def page(cells: Sequence[Cell], command: str, dataset: str, rounds: int) -> str:
     lines += ["", "## What the scores saw", ""]
     lines += [
         "Share in per cent of malicious client-rounds suspected (recall), and of honest ones "
-        f"(false alarms), under `{DEFENCES[-1]}`, for thresholds on the highest score of a client; "
-        f"the default is {SUSPECT_ABOVE:g}, which keeps the false alarms near one in a hundred "
-        "and loses little recall to the one below. Suspicion is told, it does not act.",
+        f"(false alarms), under `{DEFENCES[-1]}`, for thresholds on the highest score of a client. "
+        f"{_worst_false_alarms(cells)} The default is {SUSPECT_ABOVE:g}. Suspicion is told, it "
+        "does not act.",
     ]
     for alpha in ALPHAS:
         own = [cell for cell in cells if (cell.alpha, cell.defence) == (alpha, DEFENCES[-1])]
@@ -203,6 +204,21 @@ def _backdoor_table(cells: Sequence[Cell]) -> list[str]:
             row.append(_spread(rates))
         rows.append(row)
     return _markdown(["defence", *(f"Dirichlet {alpha}" for alpha in ALPHAS)], rows)
+
+
+def _worst_false_alarms(cells: Sequence[Cell]) -> str:
+    """The largest share of honest client-rounds suspected in any row below, per threshold."""
+    own = [cell for cell in cells if cell.defence == DEFENCES[-1]]
+    rows = [
+        [cell.false_alarms for cell in own if (cell.alpha, cell.attack) == (alpha, attack)]
+        for alpha in ALPHAS
+        for attack in (NONE, *ATTACKS)
+    ]
+    worst = [
+        f"{100 * max(mean(cell[i] for cell in row) for row in rows):.1f} above {threshold:g}"
+        for i, threshold in enumerate(THRESHOLDS)
+    ]
+    return f"In the worst row the false alarms are {', '.join(worst)}."
 
 
 def _detection_table(cells: Sequence[Cell]) -> list[str]:
