@@ -53,8 +53,9 @@ def _build(node: ast.expr, factories: Factories, kind: str) -> Any:
     try:
         inspect.signature(factory).bind(*arguments, **values)
     except TypeError as error:
-        shown = f"{name}{inspect.signature(factory)}".split(" -> ")[0]
-        raise ConfigError(f"{name}: {error}; it is written {shown}") from None
+        known = inspect.signature(factory).parameters.values()
+        shown = ", ".join(str(each.replace(annotation=each.empty)) for each in known)
+        raise ConfigError(f"{name}: {error}; it is written {name}({shown})") from None
     try:
         return factory(*arguments, **values)
     except (TypeError, AttributeError) as error:

@@ -214,6 +214,14 @@ def test_the_command_line_writes_and_checks(tmp_path: Path) -> None:
         app, ["simulate", str(path), "--out", str(tmp_path), "--set", "rounds=1", "--runs", "clean"]
     )
     assert changed.exit_code == 0  # a changed scenario is not held to its expectations
+    assert "expectations not checked" in changed.output
+    for options, code, words in (
+        (["--dataset", "digits"], 1, "fails"),
+        (["--runs", "attacked"], 0, "not measured"),
+    ):
+        done = CliRunner().invoke(app, ["simulate", str(path), "--out", str(tmp_path), *options])
+        assert done.exit_code == code, done.output
+        assert words in done.output
 
 
 @pytest.mark.parametrize(
