@@ -99,8 +99,9 @@ def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
 
 
 def _summary(outcome: Any) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     backdoor = any(run.attack_success for run in outcome.runs.values())
+    padding = (0, 1 if backdoor else 2, 0, 0)  # 80 columns hold either
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=padding)
     heads = ["Run", "Accuracy", *(["Backdoor"] if backdoor else [])]
     for head in [*heads, "Precision", "Recall", "False alarms", "Seconds"]:
         table.add_column(head, justify="left" if head == "Run" else "right", no_wrap=True)
