@@ -48,7 +48,7 @@ check: lint types test wheel-test ## Everything CI runs
 bench: setup ## Measure how long the vectorised simulation takes
 	$(BIN)/python benchmarks/vectorised.py
 
-table: setup ## Rebuild docs/defences.md (about a quarter of an hour)
+table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 	$(BIN)/fedguard table
 
 format: setup ## Format and mend what can be mended

@@ -109,7 +109,6 @@ class UnknownName(ConfigError):
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
         near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.known)}"
-        self.nearest = near[0] if near else None
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 
