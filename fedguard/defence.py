@@ -23,7 +23,7 @@ from fedguard.errors import (
     ShapeMismatch,
     TooFewUpdates,
 )
-from fedguard.probes import Context, Float64, Probe, Statistics, gram, probe
+from fedguard.probes import Context, Float64, Probe, Statistics, probe
 from fedguard.types import Array, Cohort, Vector
 
 __all__ = [
@@ -179,8 +179,8 @@ def survey(
     context = context or Context.of_rows(blocks.n)
     below = _references(defence, state, blocks, context).rows
     wanted = [*probes, *_needed(stages_of(defence))]
-    rows = Program(blocks.n, below, check_finite=False).with_references
-    return replace(probe(blocks, wanted, rows, blocks.n + len(below)), context=context)
+    program = Program(blocks.n, below, check_finite=False)
+    return replace(_probe(program, blocks, wanted), context=context)
 
 
 def _needed(stages: Sequence[Stage]) -> list[Probe]:
@@ -201,22 +201,22 @@ def _plan(
     context: Context,
 ) -> tuple[Program, list[State]]:
     stages, states = stages_of(defence), list(state)
+    _refuse_too_few(stages[0], blocks.n)
     below, own = _references(defence, state, blocks, context)
     program = Program(blocks.n, below, check_finite=statistics is None)
     whose: Context | None = context
     for i, stage in enumerate(stages):
-        if program.rows < stage.min_updates:
-            raise TooFewUpdates(stage.name, stage.bound, stage.min_updates, program.rows)
+        _refuse_too_few(stage, program.rows)
         known = statistics.values if statistics else {}
         wanted = _needed(stages[i:])
-        if i == 0 and wanted and not known:  # the updates themselves, so that G can blame them
-            program = replace(program, check_finite=gram not in wanted)
-            statistics = probe(blocks, wanted, program.with_references, blocks.n + len(below))
-            _refuse_non_finite(statistics)
+        if i == 0 and wanted and not known:  # the updates themselves, so that it can blame them
+            program = replace(program, check_finite=not any(each.linear for each in wanted))
+            statistics = _probe(program, blocks, wanted)
+            if (wild := statistics.non_finite()).size:
+                raise NonFiniteUpdate(wild.tolist())
             known = statistics.values
         if any(each not in known for each in stage.probes):
-            n = program.rows + len(below)
-            statistics = probe(blocks, wanted, program.with_references, n)
+            statistics = _probe(program, blocks, wanted)
         act, states[i] = stage.plan(_view(statistics, program.rows, own[i], whose), states[i])
         if isinstance(act, Linear):
             whose = whose if _only_scales(act.weights, program.rows) else None
@@ -228,12 +228,22 @@ def _plan(
     return program, states
 
 
+def _refuse_too_few(stage: Stage, rows: int) -> None:
+    if rows < stage.min_updates:
+        raise TooFewUpdates(stage.name, stage.bound, stage.min_updates, rows)
+
+
+def _probe(program: Program, blocks: Blocks, wanted: list[Probe]) -> Statistics:
+    own = len(program.references)
+    return probe(blocks, wanted, program.with_references, program.rows + own, own)
+
+
 def _view(
     statistics: Statistics | None, rows: int, own: range, whose: Context | None
 ) -> Statistics:
     """What a stage may see: its rows, and its own vectors as the last ones."""
     if statistics is None:
-        return Statistics(rows, {}, whose)
+        return Statistics(rows + len(own), {}, whose)
     seen = statistics.take([*range(rows), *(rows + each for each in own)])
     return replace(seen, context=whose)
 
@@ -243,11 +253,6 @@ def _only_scales(weights: Float64, rows: int) -> bool:
     return weights.shape[0] == rows and not np.count_nonzero(
         weights[:, :rows] - np.diag(np.diagonal(weights[:, :rows]))
     )
-
-
-def _refuse_non_finite(statistics: Statistics) -> None:
-    if gram in statistics.values and (wild := statistics.non_finite()).size:
-        raise NonFiniteUpdate(wild.tolist())
 
 
 def transform(

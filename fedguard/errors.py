@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
+    "CannotAggregate",
     "ConfigError",
     "DuplicateUpdate",
     "FedguardError",
     "InvalidParameter",
     "MissingData",
     "MissingExtra",
+    "MissingVector",
+    "MixedRows",
     "NonFiniteUpdate",
     "NotARule",
+    "NothingTrusted",
+    "OverBudget",
     "ShapeMismatch",
     "ShardLost",
     "StageFailed",
@@ -58,7 +63,11 @@ class DuplicateUpdate(FedguardError, ValueError):
         super().__init__(f"client {client!r} sent more than one update in the round; keep one")
 
 
-class TooFewUpdates(FedguardError):
+class CannotAggregate(FedguardError):
+    """The defence has no safe answer for these updates: a round is held, the model stays."""
+
+
+class TooFewUpdates(CannotAggregate):
     """A stage was given fewer updates than its bound allows."""
 
     def __init__(self, stage: str, bound: str, needed: int, got: int) -> None:
@@ -66,6 +75,24 @@ class TooFewUpdates(FedguardError):
         super().__init__(
             f"{stage} needs at least {needed} updates ({bound}) and got {got}: "
             "lower f, or wait for more clients"
+        )
+
+
+class NothingTrusted(CannotAggregate):
+    """A rule that may give every update no weight did so."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        super().__init__(f"{stage} trusts no update of this round")
+
+
+class OverBudget(CannotAggregate):
+    """An exact search over subsets would take too long."""
+
+    def __init__(self, stage: str, n: int, budget: str) -> None:
+        self.stage, self.n, self.budget = stage, n, budget
+        super().__init__(
+            f"{stage} is refused for {n} updates: {budget}; lower f, or take another rule"
         )
 
 
@@ -87,6 +114,27 @@ class NotARule(FedguardError, ValueError):
         self.defence, self.rows = defence, rows
         super().__init__(
             f"{defence} leaves {rows} rows: end it with a rule, as in chain({defence}, mean())"
+        )
+
+
+class MixedRows(FedguardError, ValueError):
+    """A stage needs to know whose each row is, and a stage before it mixed the rows."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        super().__init__(
+            f"{stage} needs each row to be one client's own: put it before stages that mix rows"
+        )
+
+
+class MissingVector(FedguardError, LookupError):
+    """A stage needs a vector of the server's own that the round did not bring."""
+
+    def __init__(self, vector: str, known: Iterable[str]) -> None:
+        self.vector, self.known = vector, tuple(sorted(known))
+        super().__init__(
+            f"the defence needs the server's vector {vector!r} and the round brings "
+            f"{', '.join(self.known) or 'none'}: hand it in as vectors={{{vector!r}: ...}}"
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedguard.blocks import InMemory
 from fedguard.defence import Aggregate, Defence, aggregate, initial_state, stages_of, survey
-from fedguard.errors import InvalidParameter, TooFewUpdates
+from fedguard.errors import CannotAggregate, InvalidParameter
 from fedguard.probes import Context, Statistics, gram
 from fedguard.scoring import Scorer
 from fedguard.state import State, StateStore
@@ -96,11 +96,11 @@ def _aggregate(
     if len(admitted) < blocks.n:
         own = range(blocks.n, statistics.n)  # the stages' own vectors
         per_client = any(stage.keeps_rows for stage in stages_of(defence))
-        known = None if per_client else statistics.take([*admitted, *own])
+        known = None if per_client else statistics.independent.take([*admitted, *own])
         blocks, context = blocks.take(admitted), context.take(admitted)
     try:
         result = aggregate(defence, blocks, state, known, context)
-    except TooFewUpdates as error:
+    except CannotAggregate as error:
         return str(error)
     if not np.isfinite(result.vector).all():
         return "the aggregate is not finite"

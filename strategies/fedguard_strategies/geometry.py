@@ -7,7 +7,41 @@ from numpy.typing import NDArray
 
 from fedguard.probes import Float64
 
-__all__ = ["distances_to", "nearest", "norms", "squared_distances"]
+__all__ = [
+    "centred",
+    "clip_factors",
+    "cosines",
+    "distances_to",
+    "least",
+    "nearest",
+    "norms",
+    "squared_distances",
+]
+
+
+def centred(gram: Float64) -> Float64:
+    """G of the rows less their mean, shape (n, n)."""
+    to_mean = gram.mean(axis=1)
+    moved: Float64 = gram - to_mean[:, None] - to_mean[None, :] + to_mean.mean()
+    return moved
+
+
+def clip_factors(lengths: Float64, longest: float) -> Float64:
+    """What scales rows longer than `longest` down to it, and 1 for the others, shape (n,)."""
+    factors = np.ones_like(lengths)
+    return np.divide(longest, lengths, out=factors, where=lengths > longest)
+
+
+def cosines(gram: Float64) -> Float64:
+    """Cosine of the angle between every two rows, shape (n, n); 0 where a row is zero."""
+    lengths = norms(gram)
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return np.clip(gram * scale[:, None] * scale[None, :], -1.0, 1.0)
+
+
+def least(values: Float64, count: int) -> NDArray[np.intp]:
+    """The rows of the `count` smallest values, in order; of equal ones the first row."""
+    return np.argsort(values, kind="stable")[:count]
 
 
 def norms(gram: Float64) -> Float64:

@@ -11,7 +11,7 @@ import numpy as np
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Float64, Statistics, gram
 from fedguard_strategies.bounds import f_is_count, label, need
-from fedguard_strategies.geometry import norms
+from fedguard_strategies.geometry import clip_factors, norms
 
 __all__ = ["arc", "clip_by_median_norm", "norm_clipping"]
 
@@ -21,10 +21,7 @@ def _clipper(name: str, min_updates: int, bound: str, limit: Callable[[Float64],
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
         lengths = norms(rows.gram)
-        longest = limit(lengths)
-        factors = np.ones_like(lengths)
-        np.divide(longest, lengths, out=factors, where=lengths > longest)
-        return Linear(np.diag(factors)), state
+        return Linear(np.diag(clip_factors(lengths, limit(lengths)))), state
 
     return Stage(name, min_updates, bound, plan, probes=(gram,))
 

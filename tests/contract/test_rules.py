@@ -12,6 +12,7 @@ import fedguard_strategies as rules
 from fedguard import Blockwise, InMemory, Stage, aggregate, chain, passes, testing
 from fedguard.defence import Defence
 from fedguard.errors import NonFiniteUpdate
+from fedguard.probes import Context
 
 
 class Case(NamedTuple):
@@ -47,6 +48,26 @@ CASES = {
     ),
     "centred_clipping": Case(rules.centred_clipping(5.0), F, excused=IN_UNITS),
     "caf": Case(rules.caf(F), F),
+    "bulyan": Case(rules.bulyan(2), 2),
+    "mda": Case(rules.mda(F), F),
+    "smea": Case(rules.smea(F), F),
+    "monna": Case(rules.monna(F), F),
+    "monna of one client": Case(rules.monna(F, pivot="01"), F),
+    "cge": Case(rules.cge(F), F),
+    "dnc": Case(rules.dnc(F), F),
+    "fltrust": Case(rules.fltrust(), F),
+    "flame": Case(rules.flame(), F),
+    "foolsgold": Case(rules.foolsgold()),
+    "signguard": Case(rules.signguard(), F),
+    "rlr": Case(rules.rlr(4)),
+    "arc, rlr": Case(chain(rules.arc(F), rules.rlr(4)), F),
+    "multi_metrics": Case(rules.multi_metrics(), F),
+    "alignins": Case(rules.alignins(), F),
+    "client_momentum": Case(chain(rules.client_momentum(), rules.trimmed_mean(F)), F),
+    "weighted_mean": Case(rules.weighted_mean()),
+    "weighted_median": Case(rules.weighted_median(), 2),
+    "weighted_trimmed_mean": Case(rules.weighted_trimmed_mean(2), 2),
+    "weak_dp": Case(chain(END, rules.weak_dp(0.01)), excused=IN_UNITS),
     "nnm, caf": Case(chain(rules.nnm(F), rules.caf(F)), F),
     "nnm, geometric_median": Case(chain(rules.nnm(F), rules.geometric_median()), F),
     "chain": Case(chain(rules.arc(F), rules.nnm(F), rules.caf(F)), F),
@@ -60,24 +81,37 @@ def rows() -> np.ndarray:
     return (rng.normal(size=(12, 30)) + rng.normal(size=30)).astype(np.float32)
 
 
+@pytest.fixture
+def context(rows: np.ndarray) -> Context:
+    rng = np.random.default_rng(1)
+    return Context(
+        clients=tuple(f"{row:02}" for row in range(len(rows))),
+        examples=tuple(rng.integers(10, 1000, len(rows)).tolist()),
+        vectors={
+            "model": rng.normal(size=rows.shape[1]) * 20.0,
+            "root": rows.mean(axis=0) + rng.normal(size=rows.shape[1]) * 0.3,
+        },
+    )
+
+
 def test_every_public_factory_is_in_the_table() -> None:
     assert set(rules.__all__) <= set(CASES)
 
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", CASES)
-def test_promise(name: str, check, rows: np.ndarray) -> None:
+def test_promise(name: str, check, rows: np.ndarray, context: Context) -> None:
     case = CASES[name]
     if check.__name__ in case.excused:
         with pytest.raises(AssertionError):  # excused because it cannot hold, not to save work
-            check(case.defence, rows)
+            check(case.defence, rows, context)
     else:
-        check(case.defence, rows)
+        check(case.defence, rows, context)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].f])
-def test_wild_rows_are_bounded(name: str, rows: np.ndarray) -> None:
-    testing.check_bounds_wild_rows(CASES[name].defence, rows, CASES[name].f)
+def test_wild_rows_are_bounded(name: str, rows: np.ndarray, context: Context) -> None:
+    testing.check_bounds_wild_rows(CASES[name].defence, rows, CASES[name].f, context)
 
 
 def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:
@@ -87,11 +121,11 @@ def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_passes_are_counted_right(
-    name: str, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    name: str, rows: np.ndarray, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, plain = [], InMemory.map
     monkeypatch.setattr(InMemory, "map", lambda self, f: seen.append(f) or plain(self, f))
-    aggregate(CASES[name].defence, rows)
+    aggregate(CASES[name].defence, rows, context=context)
     assert len(seen) == passes(CASES[name].defence)
 
 
