@@ -39,7 +39,7 @@ def largest_shifted(points: Float64) -> NDArray[np.intp]:
     """Mean shift's largest cluster of `points`, shape (n, k), in row order.
 
     Flat kernel; the bandwidth is the mean distance of a point to the nearest half of the others'
-    farthest. Of two clusters of a size the denser, found first, wins.
+    farthest. Of two clusters of a size the denser wins.
     """
     among = np.linalg.norm(points[:, None] - points[None], axis=2)
     bandwidth = float(np.sort(among, axis=1)[:, max(len(points) // 2 - 1, 0)].mean())
@@ -52,7 +52,8 @@ def largest_shifted(points: Float64) -> NDArray[np.intp]:
         modes = moved
     inside = np.linalg.norm(modes[:, None] - points[None], axis=2) <= bandwidth
     kept: list[int] = []
-    for mode in np.argsort(-inside.sum(axis=1), kind="stable"):
+    densest = np.lexsort((*modes.T[::-1], inside.sum(axis=1)))[::-1]
+    for mode in densest:
         if all(np.linalg.norm(modes[mode] - modes[each]) > bandwidth for each in kept):
             kept.append(int(mode))
     nearest = np.argmin(np.linalg.norm(points[:, None] - modes[kept][None], axis=2), axis=1)

@@ -42,7 +42,9 @@ def capped_weights(claims: Sequence[int | None], cap: float) -> Float64:
     ordered = shares[order]
     rest = np.cumsum(ordered[::-1])[::-1]  # what the k-th and those after it claim
     free = 1.0 - limit * np.arange(n)  # what the first k leave when all of them are capped
-    capped = int(np.argmax(ordered * free <= limit * rest))
+    fits = ordered * free <= limit * rest
+    fits[-1] = True  # as cap >= 1; rounding may deny it
+    capped = int(np.argmax(fits))
     weights = np.full(n, limit)
     if rest[capped] > 0:
         weights[order[capped:]] = ordered[capped:] * (free[capped] / rest[capped])

@@ -19,7 +19,15 @@ LAYERS: list[set[str]] = [
     {"fedguard"},  # the package's own front page
     {"fedguard.server"},
     {"fedguard.state", "fedguard.config"},
-    {"fedguard.defence", "fedguard.acts", "fedguard.scoring", "fedguard.probes", "fedguard.blocks"},
+    {
+        "fedguard.acts",
+        "fedguard.blocks",
+        "fedguard.defence",
+        "fedguard.draws",
+        "fedguard.probes",
+        "fedguard.scoring",
+        "fedguard.sketches",
+    },
     {"fedguard.types", "fedguard.errors"},
 ]
 ONLY_IMPORTER = {
