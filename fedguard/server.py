@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +11,13 @@ import numpy as np
 
 from fedguard.blocks import InMemory
 from fedguard.defence import Aggregate, Defence, aggregate, initial_state, stages_of, survey
-from fedguard.errors import CannotAggregate, InvalidParameter
+from fedguard.errors import CannotAggregate, InvalidParameter, NothingTrusted
 from fedguard.probes import Context, Statistics, gram
 from fedguard.scoring import Scorer
 from fedguard.state import State, StateStore
 from fedguard.types import Cohort, RoundReport, Vector, Verdict
 
-__all__ = ["SUSPECT_ABOVE", "Policy", "commit_round", "step"]
+__all__ = ["SUSPECT_ABOVE", "Policy", "commit_round", "rehearse", "step"]
 
 SUSPECT_ABOVE = 5.0
 """The default threshold of suspicion; docs/defences.md has recall and false alarms around it."""
@@ -69,6 +71,18 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     )
     after = State(state.round + 1, result.state if result else state.defence)
     return (result.vector if result else None), report, after
+
+
+def rehearse(defence: Defence, n: int, vectors: Sequence[str] = ("model",)) -> None:
+    """Run the defence on n random updates, and raise now what would fail in every round of n.
+
+    `vectors` are those of the server's own that rounds will bring.
+    """
+    rng = np.random.default_rng(0)
+    known = {name: rng.normal(size=8) for name in vectors}
+    context = Context.of_rows(n)._replace(vectors=known)
+    with suppress(NothingTrusted):
+        aggregate(defence, rng.normal(size=(n, 8)), context=context)
 
 
 def commit_round(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from torch import nn
+from torch import Tensor, nn
 
 from fedguard_clients.behaviour import Behaviour, Examples
 from fedguard_clients.training import (
@@ -21,7 +21,7 @@ from fedguard_clients.training import (
     unflat,
 )
 
-__all__ = ["Task", "client_app", "train_reply"]
+__all__ = ["Task", "client_app", "train_reply", "trained"]
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,33 @@ def client_app(task_of: Callable[[Context], Task]) -> ClientApp:
     return app
 
 
+def trained(task: Task, arrays: ArrayRecord, server_round: int) -> ArrayRecord:
+    """A model after the local work of a task in a round."""
+    return ArrayRecord(_train(task, arrays.to_torch_state_dict(), server_round)[0])
+
+
+def _train(
+    task: Task, start: Mapping[str, Tensor], server_round: int
+) -> tuple[dict[str, Tensor], float]:
+    """The parameters after a task's local work, and its mean loss."""
+    model = task.model()
+    model.load_state_dict(start)
+    examples = task.examples
+    batches = draw_batches(task.training, len(examples.y), task.seed, task.client, server_round)
+    x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
+    loss = local_sgd(model, x, y, batches, task.training.learning_rate)
+    return model.state_dict(), loss
+
+
 def train_reply(message: Message, task: Task) -> Message:
     """Train from the message's global model and answer with this client's parameters."""
     server_round = int(str(message.content.config_records["config"]["server-round"]))
-    model = task.model()
-    start = message.content.array_records["arrays"].to_torch_state_dict()
-    model.load_state_dict(start)
+    arrays = message.content.array_records["arrays"]
+    start: Mapping[str, Tensor] = arrays.to_torch_state_dict()
+    state = dict(start)
     metrics = MetricRecord({"num-examples": len(task.examples.y)})
     if task.behaviour.trains:
-        batches = draw_batches(
-            task.training, len(task.examples.y), task.seed, task.client, server_round
-        )
-        x, y = torch.from_numpy(task.examples.x), torch.from_numpy(task.examples.y)
-        metrics["train-loss"] = local_sgd(model, x, y, batches, task.training.learning_rate)
-    state = model.state_dict()
+        state, metrics["train-loss"] = _train(task, start, server_round)
     if task.behaviour.craft:
         base = flat(start)
         rng = stream(task.seed, CRAFT, task.client, server_round)

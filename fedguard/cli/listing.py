@@ -20,7 +20,7 @@ from fedguard.errors import UnknownName
 __all__ = ["describe", "list_attacks", "list_rules", "list_scenarios"]
 
 LEAST_SUMMARY = 30
-EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0}
+EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0, "sigma": 1.0, "threshold": 1}
 Factory = Callable[..., Any]
 Name = Annotated[str | None, typer.Argument(help="Show the whole description of this one.")]
 
@@ -37,7 +37,9 @@ def describe(factory: Factory) -> dict[str, str]:
         lines = re.search(rf"^{label}: (.*(?:\n    .*)*)", text, flags=re.MULTILINE)
         if lines:
             found[label.lower()] = re.sub(r"\s+", " ", lines[1])
-    found["paper"] = re.split(r", (?:section|algorithm|definition)", found.get("source", ""))[0]
+    found["paper"] = re.split(
+        r", (?:section|algorithm|definition|equation)", found.get("source", "")
+    )[0]
     return found
 
 

@@ -14,10 +14,10 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedguard.errors import InvalidParameter
+from fedguard.errors import CannotAggregate, InvalidParameter
 from fedguard.flower.grid import GridFault, GuardedGrid
 from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
-from fedguard.server import Policy, commit_round
+from fedguard.server import Policy, commit_round, rehearse
 from fedguard.state import MemoryStore, StateStore
 from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
 
@@ -46,6 +46,8 @@ class GuardedStrategy(Strategy):
     the deltas admitted. Every client counts once, whatever number of examples it claims. A round
     that cannot be aggregated is held: the model stays, the report tells why. `on_round` hears of
     a round after `store` has committed it. Clients reply with an ArrayRecord of their parameters.
+    `root(arrays, round)` trains the model on clean data of the server's own and returns it; only
+    rules that say so need it (FLTrust).
 
     Source: the message API of flwr.serverapp.strategy
     """
@@ -61,6 +63,7 @@ class GuardedStrategy(Strategy):
         store: StateStore | None = None,
         name_of: Callable[[Any], str] = name_of_node,
         on_round: Callable[[RoundReport], None] = _ignore,
+        root: Callable[[ArrayRecord, int], ArrayRecord] | None = None,
         seed: int = 0,
         arrays_key: str = "arrays",
         config_key: str = "config",
@@ -74,12 +77,14 @@ class GuardedStrategy(Strategy):
         self._fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
         self._name_of, self._on_round, self._seed = name_of, on_round, seed
         self._arrays_key, self._config_key = arrays_key, config_key
+        self._root = root
         self._asked: dict[int, str] = {}
         self._model = ArrayRecord()
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Result:
         """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower."""
         Layout.of(initial_arrays)  # refused before anyone trains on it
+        self._rehearse()
         return super().start(GuardedGrid(grid), initial_arrays, *args, **kwargs)
 
     def summary(self) -> None:
@@ -99,7 +104,7 @@ class GuardedStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Admit, aggregate, commit, tell; (None, metrics) holds the model where it is."""
         layout = Layout.of(self._model)
-        cohort = self._cohort(layout, replies)
+        cohort = self._cohort(layout, replies, server_round)
         vector, report = commit_round(self.store, cohort, self.policy)
         arrays = None if vector is None else layout.moved(self._model, vector)
         self._tell(report)
@@ -167,7 +172,15 @@ class GuardedStrategy(Strategy):
         record = RecordDict({self._arrays_key: arrays, self._config_key: config})
         return [Message(record, node_id, kind) for node_id in asked]
 
-    def _cohort(self, layout: Layout, replies: Iterable[Message]) -> Cohort:
+    def _rehearse(self) -> None:
+        """Raise what no round could do; what only a small round cannot is told."""
+        vectors = ("model", "root") if self._root else ("model",)
+        try:
+            rehearse(self.policy.defence, self._min_nodes, vectors)
+        except CannotAggregate as error:
+            log(WARNING, "rounds of %s updates will be held: %s", self._min_nodes, error)
+
+    def _cohort(self, layout: Layout, replies: Iterable[Message], server_round: int) -> Cohort:
         base = layout.flat(self._model)
         silent, updates, faults = dict(self._asked), [], []
         for reply in replies:
@@ -182,7 +195,10 @@ class GuardedStrategy(Strategy):
             except Exception as error:  # the reply's fields may be of any type
                 faults.append(Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL]))
         faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
-        return Cohort.of(updates, faults)
+        vectors = {"model": base}
+        if self._root:
+            vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
+        return Cohort.of(updates, faults, vectors)
 
     def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
         if reply.has_error():

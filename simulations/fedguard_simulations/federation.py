@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from flwr.app import ArrayRecord
 from torch import nn
 
 from fedguard.defence import Defence, Stage
+from fedguard.errors import ConfigError
 from fedguard_clients import Behaviour, Examples, Trigger, honest
-from fedguard_clients.app import Task
+from fedguard_clients.app import Task, trained
 from fedguard_clients.training import DATA, Training, stream
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import Model
@@ -32,12 +34,13 @@ __all__ = ["Federation", "federation_of", "task_of"]
 class Federation:
     """A scenario's data, split, with the malicious clients drawn; clients are numbers here.
 
-    `parts` holds each client's own examples.
+    `parts` holds each client's own examples, `kept` the server's.
     """
 
     scenario: Scenario
     data: Dataset
     parts: tuple[Examples, ...]
+    kept: Examples
     malicious: frozenset[int]
     model: Model
 
@@ -78,6 +81,15 @@ class Federation:
         attack = self.attack()
         return attack if run.attacked and isinstance(attack, Stage) else None
 
+    def root(self) -> Callable[[ArrayRecord, int], ArrayRecord] | None:
+        """How the server trains on its own examples, as an honest client would, if it has any."""
+        if not self.scenario.root_examples:
+            return None
+        scenario = self.scenario
+        training = Training(scenario.steps, scenario.batch, scenario.learning_rate)
+        task = Task(scenario.clients, self.build, self.kept, honest(), training, scenario.seed)
+        return partial(trained, task)
+
     def behaviour(self, run: Run, client: int) -> Behaviour:
         attack = self.attack()
         if run.attacked and client in self.malicious and isinstance(attack, Behaviour):
@@ -87,26 +99,37 @@ class Federation:
 
 @lru_cache(maxsize=2)
 def _split_data(
-    dataset: str, partition: str, clients: int, seed: int
-) -> tuple[Dataset, tuple[Examples, ...]]:
+    dataset: str, partition: str, clients: int, root_examples: int, seed: int
+) -> tuple[Dataset, tuple[Examples, ...], Examples]:
+    """The data, every client's part, and the server's, which no client has."""
     data = load_dataset(dataset)
-    rows = split(parse_partition(partition), data.train.y, clients, seed)
-    parts = [data.train._replace(x=data.train.x[own], y=data.train.y[own]) for own in rows]
-    return data, tuple(parts)
+    if root_examples >= len(data.train.y):
+        raise ConfigError(f"root_examples: {dataset} has {len(data.train.y)} examples in all")
+    order = np.arange(len(data.train.y))
+    if root_examples:
+        order = np.random.default_rng([seed, 5]).permutation(order)
+    kept, left = order[:root_examples], np.sort(order[root_examples:])
+    rows = [
+        left[own] for own in split(parse_partition(partition), data.train.y[left], clients, seed)
+    ]
+    parts = [data.train._replace(x=data.train.x[own], y=data.train.y[own]) for own in (*rows, kept)]
+    return data, tuple(parts[:-1]), parts[-1]
 
 
 @lru_cache(maxsize=16)
 def federation_of(scenario: Scenario) -> Federation:
     """Load, split and draw, once a process; every process comes to the same."""
     dataset = resolve_dataset(scenario.dataset)
-    data, parts = _split_data(dataset, scenario.partition, scenario.clients, scenario.seed)
+    data, parts, kept = _split_data(
+        dataset, scenario.partition, scenario.clients, scenario.root_examples, scenario.seed
+    )
     rng = np.random.default_rng([scenario.seed, 4])
     drawn = rng.choice(scenario.clients, scenario.malicious, replace=False)
     malicious = frozenset(drawn.tolist())
     attack = parse_attack(scenario.attack)
     if isinstance(attack, Behaviour):  # refused here if it does not fit the data
         attack.poison(parts[0], stream(scenario.seed, DATA, 0))
-    return Federation(scenario, data, parts, malicious, parse_model(scenario.model))
+    return Federation(scenario, data, parts, kept, malicious, parse_model(scenario.model))
 
 
 @lru_cache(maxsize=64)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import fedguard_strategies
-from fedguard import InMemory, aggregate, chain
+from fedguard import InMemory, chain
 from fedguard.config import Factories, parse_expression
 from fedguard.defence import Defence, Stage, transform
 from fedguard.errors import ConfigError, UnknownName
-from fedguard.server import SUSPECT_ABOVE
+from fedguard.server import SUSPECT_ABOVE, rehearse
 from fedguard_clients import ATTACKS, Behaviour
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
@@ -81,6 +81,8 @@ class Expectation:
 class Scenario:
     """What is simulated. `partition`, `model`, `attack` and `defence` are expressions.
 
+    `root_examples` are training examples that the server keeps for itself, for FLTrust.
+
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """
 
@@ -97,6 +99,7 @@ class Scenario:
     steps: int = 10
     batch: int = 32
     learning_rate: float = 0.1
+    root_examples: int = 0
     suspect_above: float = SUSPECT_ABOVE
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
@@ -113,8 +116,9 @@ class Scenario:
         for name in ("learning_rate", "suspect_above"):
             if not 0 < getattr(self, name) < inf:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
+        for name in ("root_examples", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.dataset != "auto":
             resolve_dataset(self.dataset)
         parse_partition(self.partition)
@@ -127,7 +131,8 @@ class Scenario:
                     f"{self.attack} makes {crafted} updates, the scenario has {self.malicious} "
                     "malicious clients: use the same number"
                 )
-        aggregate(parse_defence(self.defence), np.eye(self.clients))  # raises where a bound fails
+        vectors = ("model", "root") if self.root_examples else ("model",)
+        rehearse(parse_defence(self.defence), self.clients, vectors)
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""

@@ -82,7 +82,9 @@ def run_one(
 
     def strategy_of(name_of: Callable[[Any], str]) -> GuardedStrategy:
         count = len(federation.participants(run))
-        return GuardedStrategy(policy, min_nodes=count, store=store, name_of=name_of)
+        return GuardedStrategy(
+            policy, min_nodes=count, store=store, name_of=name_of, root=federation.root()
+        )
 
     began = time.perf_counter()
     arrays = run_job(Job(federation, run, strategy_of, evaluate))

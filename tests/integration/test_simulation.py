@@ -116,6 +116,22 @@ def test_every_kind_of_attack_runs(attack: str) -> None:
     assert len(outcome.runs["defended"].accuracy) == 3
 
 
+def test_the_server_trains_on_examples_that_no_client_has() -> None:
+    scenario = SMALL.evolve(defence="fltrust()", root_examples=100)
+    federation = federation_of(scenario)
+    assert len(federation.kept.y) == 100
+    assert sum(len(part.y) for part in federation.parts) == 1300
+    whole = np.concatenate([part.x for part in (*federation.parts, federation.kept)])
+    assert sorted(x.tobytes() for x in whole) == sorted(
+        x.tobytes() for x in federation.data.train.x
+    )
+    outcome = simulate(scenario, labels=["attacked", "defended"])
+    assert outcome.runs["attacked"].accuracy[-1] < 0.4
+    assert outcome.runs["defended"].accuracy[-1] > 0.7
+    with pytest.raises(ConfigError, match="digits has 1400 examples in all"):
+        simulate(scenario.evolve(root_examples=1400))
+
+
 def test_ticks_tell_every_round() -> None:
     ticks: list[Tick] = []
     simulate(SMALL.evolve(rounds=3), labels=["defended"], on_tick=ticks.append)

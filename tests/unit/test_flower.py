@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 
 import fedguard_strategies as rules
 from fedguard import MemoryStore, Policy, RoundReport, chain
-from fedguard.errors import ConfigError, InvalidParameter
+from fedguard.errors import ConfigError, InvalidParameter, MissingVector
 from fedguard.flower import GuardedStrategy, Layout
 from fedguard.flower.strategy import name_of_node
 from fedguard_strategies.recipes import standard_scorers
@@ -263,6 +263,29 @@ def test_a_held_round_leaves_the_model_and_the_run_goes_on() -> None:
     assert "n >= 2f + 3" in str(reports[0].held)
     assert not result.arrays
     assert [metrics["held"] for metrics in result.train_metrics_clientapp.values()] == [1, 1, 1]
+
+
+def test_the_server_brings_its_model_and_its_root_update() -> None:
+    reports: list[RoundReport] = []
+    arrays, _, _ = run(
+        HONEST, Policy(rules.fltrust()), root=lambda arrays, server_round: shifted(0.5, arrays)
+    )
+    moved = arrays["bias"].numpy() - model()["bias"].numpy()
+    assert moved == pytest.approx(0.5)  # the honest direction at the root's length
+    arrays, _, _ = run(HONEST, Policy(rules.flame(noise=0.0)))
+    assert arrays["bias"].numpy() == pytest.approx(1.0)
+    arrays, reports, _ = run(
+        HONEST, Policy(rules.fltrust()), root=lambda arrays, server_round: shifted(-1.0, arrays)
+    )
+    assert reports[0].held == "fltrust() trusts no update of this round"
+    assert arrays["bias"].numpy() == pytest.approx(0.0)
+
+
+def test_a_missing_root_is_told_before_anyone_trains() -> None:
+    grid = FakeGrid(HONEST)
+    with pytest.raises(MissingVector, match="'root' and the round brings model"):
+        GuardedStrategy(Policy(rules.fltrust()), min_nodes=5).start(grid, model(), num_rounds=1)
+    assert not grid.sent
 
 
 def test_the_first_round_waits_for_all_nodes() -> None:
