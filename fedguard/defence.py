@@ -271,11 +271,8 @@ def transform(
     context = context or Context.of_rows(blocks.n)
     program, states = _plan(stages, blocks, state, statistics, context)
     left = np.empty((program.height, blocks.d), blocks.dtype)
-    start = 0
     with one_blas_thread():
-        for piece in blocks.map(program):
-            left[:, start : start + piece.shape[1]] = piece
-            start += piece.shape[1]
+        blocks.write(program, left)
     rows, kept = left[: program.rows], program.rows
     for i, stage in enumerate(stages_of(stages)):
         own = rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,12 @@ class InMemory(LocalBlocks):
         super().__init__(len(self._rows), d, dtype, block_columns, threads, first)
         self._matrix = rows if isinstance(rows, np.ndarray) and _is_plain(rows, dtype) else None
 
-    def _read(self, columns: slice, scratch: Array) -> Array:
+    def _read(self, columns: slice, scratch: Callable[[], Array]) -> Array:
         if self._matrix is not None:
             return self._matrix[:, columns]
-        widen([row[columns] for row in self._rows], scratch)
-        return scratch
+        block = scratch()
+        widen([row[columns] for row in self._rows], block)
+        return block
 
     def take(self, rows: Sequence[int]) -> InMemory:
         kept = [self._rows[row] for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -74,14 +74,15 @@ class Memmap(LocalBlocks):
         d = columns.stop - columns.start
         super().__init__(len(rows), d, dtype, block_columns, threads, columns.start)
 
-    def _read(self, columns: slice, scratch: Array) -> Array:
-        for into, row in zip(scratch, self._rows, strict=True):
+    def _read(self, columns: slice, scratch: Callable[[], Array]) -> Array:
+        block = scratch()
+        for into, row in zip(block, self._rows, strict=True):
             values = into if row.dtype == into.dtype else np.empty(into.shape, row.dtype)
             at = row.offset + (self._first + columns.start) * row.dtype.itemsize
             self._files.fill(row.path, values, at)
             if values is not into:
                 widen([values], into[None])
-        return scratch
+        return block
 
     def take(self, rows: Sequence[int]) -> Memmap:
         return self._with([self._rows[row] for row in rows], slice(0, self.d))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "Terms",
     "block_starts",
     "canonical_columns",
+    "joined",
 ]
 
 BLOCK_VALUES = 2**20
@@ -62,12 +63,14 @@ class Blocks(Protocol):
         """The same blocks of some of the rows, in the order given: as wide as before."""
         ...
 
+    def write(self, function: OnBlock[Array], out: Array) -> None:
+        """Put `function(block, columns)`, shape (m, columns), into `out[:, columns]`, (m, d)."""
+        for place, columns in self.map(lambda block, columns: (function(block, columns), columns)):
+            out[:, columns] = place
+
     def total(self, function: OnBlock[Terms]) -> Terms | None:
         """The sum of `function` over all blocks, or None where there is no column."""
-        running = BlockSum()
-        for index, terms in enumerate(self.map(function)):
-            running.add(Node(0, index, terms))
-        return running.total()
+        return joined(Node(0, index, terms) for index, terms in enumerate(self.map(function)))
 
 
 def canonical_columns(n: int) -> int:
@@ -123,6 +126,14 @@ class BlockSum:
         for node in reversed(self.nodes):
             terms = node.terms if terms is None else _plus(node.terms, terms)
         return terms
+
+
+def joined(nodes: Iterable[Node]) -> Terms | None:
+    """The sum of all nodes of one tree, left to right."""
+    running = BlockSum()
+    for node in nodes:
+        running.add(node)
+    return running.total()
 
 
 def _plus(one: Terms, other: Terms) -> Terms:

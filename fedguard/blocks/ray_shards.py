@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedguard.blocks.local import LocalBlocks
-from fedguard.blocks.protocol import FEWEST, Blocks, BlockSum, Node, OnBlock, Terms, block_starts
+from fedguard.blocks.protocol import FEWEST, Blocks, Node, OnBlock, Terms, block_starts, joined
 from fedguard.blocks.threads import one_blas_thread
 from fedguard.errors import FedguardError, InvalidParameter, ShardLost
 
@@ -38,7 +38,7 @@ class _Shard:
     def __init__(self, blocks: list[ray.ObjectRef[LocalBlocks]], first: int) -> None:
         self._blocks, self._first = ray.get(blocks[0]), first
 
-    def _rows(self, rows: Sequence[int] | None) -> Blocks:
+    def _rows(self, rows: Sequence[int] | None) -> LocalBlocks:
         return self._blocks if rows is None else self._blocks.take(rows)
 
     def map(self, function: OnBlock[T], rows: Sequence[int] | None) -> list[T]:
@@ -46,11 +46,8 @@ class _Shard:
             return list(self._rows(rows).map(function))
 
     def nodes(self, function: OnBlock[Terms], rows: Sequence[int] | None) -> list[Node]:
-        running = BlockSum()
         with one_blas_thread():
-            for place, terms in enumerate(self._rows(rows).map(function), self._first):
-                running.add(Node(0, place, terms))
-        return running.nodes
+            return self._rows(rows).nodes(function, self._first)
 
 
 class RayShards(Blocks):
@@ -113,11 +110,7 @@ class RayShards(Blocks):
             yield from results
 
     def total(self, function: OnBlock[Terms]) -> Terms | None:
-        running = BlockSum()
-        for nodes in self._ask("nodes", function):
-            for node in nodes:
-                running.add(node)
-        return running.total()
+        return joined(node for nodes in self._ask("nodes", function) for node in nodes)
 
     def _ask(self, method: str, function: object) -> Iterator[list[Any]]:
         """Every shard's answer, left to right, while those to the right still work."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from threading import Thread
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["available_cores", "in_order", "one_blas_thread"]
+__all__ = ["available_cores", "one_blas_thread", "share_out"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -23,26 +22,35 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
-    """Yield `function(item)` in the order of `items`, a few items ahead of the reader.
+def share_out(function: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:
+    """`[function(item) for item in items]`, by the calling thread and a few others.
 
-    The first failure, in the order of items, is raised; what had not begun by then never runs.
+    Each takes the next item as it is free. After a failure no item is begun; of several failures
+    that of the first item is raised.
     """
-    if threads <= 1:
-        yield from map(function, items)
-        return
-    ahead: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="fedguard-blocks") as pool:
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > 2 * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    results: list[Any] = [None] * len(items)
+    failures: dict[int, BaseException] = {}
+    places = iter(range(len(items)))
+
+    def work() -> None:
+        while not failures and (place := next(places, None)) is not None:
+            try:
+                results[place] = function(items[place])
+            except BaseException as error:  # an interrupt too must stop the others
+                failures[place] = error
+
+    others = [
+        Thread(target=work, name="fedguard-blocks", daemon=True)
+        for _ in range(min(threads, len(items)) - 1)
+    ]
+    for each in others:
+        each.start()
+    work()
+    for each in others:
+        each.join()
+    if failures:
+        raise failures[min(failures)]
+    return results
 
 
 @cache
