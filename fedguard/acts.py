@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -38,6 +38,44 @@ class Blockwise:
 Act = Linear | Blockwise
 
 
+@dataclass(frozen=True, eq=False)
+class _Mix:
+    """Rows become `weights @ rows + own @ references`, in the cheapest way that comes to."""
+
+    weights: Float64
+    own: Float64
+
+    def after(self, earlier: _Mix) -> _Mix:
+        return _Mix(self.weights @ earlier.weights, self.weights @ earlier.own + self.own)
+
+    @cached_property
+    def factors(self) -> Float64 | None:
+        """What every row is multiplied by, where none are mixed, shape (n,)."""
+        own = np.diagonal(self.weights)
+        square = self.weights.shape[0] == self.weights.shape[1]
+        return own if square and np.count_nonzero(self.weights) == np.count_nonzero(own) else None
+
+    @cached_property
+    def used(self) -> list[int]:
+        """The rows that count."""
+        return [int(row) for row in np.flatnonzero(self.weights.any(axis=0))]
+
+    def __call__(self, rows: Array, references: Array, all_rows: bool = True) -> Array:
+        xp = array_namespace(rows)
+
+        def here(weights: Float64) -> Array:
+            return xp.asarray(weights, dtype=rows.dtype, device=device(rows))
+
+        if self.factors is not None:
+            moved = here(self.factors)[:, None] * rows
+        elif not all_rows and 4 * len(self.used) <= len(rows):  # Krum's answer is one row of many
+            moved = here(self.weights[:, self.used]) @ rows[self.used, :]
+        else:
+            moved = here(self.weights) @ rows
+        whole: Array = moved + here(self.own) @ references if self.own.any() else moved
+        return whole
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """Acts decided so far, as a function of one block of updates.
@@ -49,7 +87,7 @@ class Program:
 
     rows: int
     references: Array
-    steps: tuple[tuple[str, Act], ...] = ()
+    steps: tuple[tuple[str, _Mix | Blockwise], ...] = ()
     kept: tuple[tuple[int, int], ...] = ()  # after which step, how many rows
     check_finite: bool = True
 
@@ -62,74 +100,76 @@ class Program:
         """Rows that come out: the last ones and the kept ones."""
         return self.rows + sum(rows for _, rows in self.kept)
 
-    def then(self, name: str, act: Act, keep: bool = False) -> Program:
-        """This program with one more act; `act` acts on the updates' rows and on references."""
-        steps, last = self.steps, self.steps[-1] if self.steps else ("", None)
+    def then(self, name: str, act: Act, own: range, keep: bool = False) -> Program:
+        """This program with one more act of a stage that saw the references `own`."""
+        steps, step = self.steps, act if isinstance(act, Blockwise) else self._mix(act, own)
         fuses = not self.kept or self.kept[-1][0] < len(steps)
-        if isinstance(act, Linear) and isinstance(last[1], Linear) and fuses:
-            name, act = f"{last[0]} > {name}", Linear(act.weights @ last[1].weights)
+        if steps and isinstance(step, _Mix) and isinstance(steps[-1][1], _Mix) and fuses:
+            name, step = f"{steps[-1][0]} > {name}", step.after(steps[-1][1])
             steps = steps[:-1]
-        below = len(self.references)
-        rows = act.weights.shape[0] - below if isinstance(act, Linear) else act.rows
-        steps = (*steps, (name, act))
+        rows = len(step.weights) if isinstance(step, _Mix) else step.rows
+        steps = (*steps, (name, step))
         kept = (*self.kept, (len(steps), rows)) if keep else self.kept
         return replace(self, rows=rows, steps=steps, kept=kept)
 
-    def extended(self, weights: Float64, own: range) -> Float64:
-        """A stage's weights as weights on all rows: the updates' rows, then every reference.
+    def _mix(self, act: Linear, own: range) -> _Mix:
+        on_references = np.zeros((len(act.weights), len(self.references)))
+        on_references[:, own.start : own.stop] = act.weights[:, self.rows :]
+        return _Mix(act.weights[:, : self.rows], on_references)
 
-        `own` are the references that the stage saw below the updates' rows.
-        """
-        out, below = weights.shape[0], len(self.references)
-        whole = np.zeros((out + below, self.rows + below))
-        whole[:out, : self.rows] = weights[:, : self.rows]
-        whole[:out, self.rows + own.start : self.rows + own.stop] = weights[:, self.rows :]
-        whole[out:, self.rows :] = np.eye(below)
-        return whole
+    def whole(self, act: Linear, own: range) -> Float64:
+        """A stage's weights on all there is: the updates' rows, then every reference, kept."""
+        mix, below = self._mix(act, own), len(self.references)
+        kept = np.hstack([np.zeros((below, self.rows)), np.eye(below)])
+        return np.vstack([np.hstack([mix.weights, mix.own]), kept])
 
-    def with_references(self, block: Array, columns: slice) -> Array:
-        """The rows so far, for this block, with the references below them."""
-        return self._run(block, columns)[0]
+    def with_references(self, block: Array, columns: slice) -> tuple[Array, Array]:
+        """The rows so far, for this block, and the references."""
+        below = self._below(block, columns)
+        return self._run(block, below, columns)[0], below
 
     def __call__(self, block: Array, columns: slice) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            rows, kept = self._run(block, columns)
-        pieces = [to_numpy(piece) for piece in (rows[: self.rows], *kept)]
+            rows, kept = self._run(block, self._below(block, columns), columns)
+        pieces = [to_numpy(piece) for piece in (rows, *kept)]
         return np.concatenate(pieces) if kept else pieces[0]
 
-    def _run(self, block: Array, columns: slice) -> tuple[Array, list[Array]]:
-        xp = array_namespace(block)
-        below = xp.asarray(self.references[:, columns], dtype=block.dtype, device=device(block))
-        rows = xp.concat([block, below]) if len(below) else block
-        keep_after, kept = dict(self.kept), []
-        for place, (name, act) in enumerate(self.steps, 1):
+    def _below(self, block: Array, columns: slice) -> Array:
+        if not len(self.references):
+            return block[:0]
+        values, xp = self.references[:, columns], array_namespace(block)
+        below: Array = xp.asarray(values, dtype=block.dtype, device=device(block))
+        return below
+
+    def _run(self, block: Array, below: Array, columns: slice) -> tuple[Array, list[Array]]:
+        rows, keep_after, kept = block, dict(self.kept), []
+        for place, (name, step) in enumerate(self.steps, 1):
             unseen = self.check_finite and place == 1
-            if unseen and isinstance(act, Blockwise):
-                _refuse_wild(block, xp.ones_like(block[:, :1]).T @ block)
+            if unseen and isinstance(step, Blockwise):
+                _refuse_wild(block, array_namespace(block).ones_like(block[:, :1]).T @ block)
             try:
-                if isinstance(act, Linear):
-                    rows = xp.asarray(act.weights, dtype=rows.dtype, device=device(rows)) @ rows
+                if isinstance(step, _Mix):
+                    rows = step(rows, below, all_rows=unseen)
                 else:
-                    moved = act.kernel(rows[: len(rows) - len(below)], columns)
-                    rows = xp.concat([moved, below]) if len(below) else moved
+                    rows = step.kernel(rows, columns)
             except FedguardError:
                 raise
             except Exception as error:
                 raise StageFailed(name, columns, tuple(block.shape), repr(error)) from error
-            if unseen and isinstance(act, Linear):
+            if unseen and isinstance(step, _Mix):
                 _refuse_wild(block, rows)
             if place in keep_after:
-                kept.append(rows[: keep_after[place]])
+                kept.append(rows)
         return rows, kept
 
     @property
     def weights(self) -> Float64 | None:
         """The rows so far as a linear map of the updates alone, shape (rows, n), if it is one."""
-        maps = [act.weights for _, act in self.steps if isinstance(act, Linear)]
+        maps = [step.weights for _, step in self.steps if isinstance(step, _Mix)]
         if len(maps) < max(len(self.steps), 1):
             return None
         whole: Float64 = reduce(lambda done, weights: weights @ done, maps)
-        return whole[: self.rows, : whole.shape[1] - len(self.references)]
+        return whole
 
 
 def _refuse_wild(block: Array, seen: Array) -> None:

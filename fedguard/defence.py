@@ -131,7 +131,7 @@ def passes(defence: Defence) -> int:
     known = set(_needed(stages))
     count = 1 + bool(known)
     for i, stage in enumerate(stages):
-        if not known.issuperset(stage.probes):
+        if not all(each.known_by(known) for each in stage.probes):
             count, known = count + 1, set(_needed(stages[i:]))
         known = set() if stage.blockwise else {each for each in known if each.linear}
     return count
@@ -187,7 +187,11 @@ def _needed(stages: Sequence[Stage]) -> list[Probe]:
     """The probes to collect now: all up to the next block-wise act that will still be known."""
     wanted: list[Probe] = []
     for i, stage in enumerate(stages):
-        wanted.extend(each for each in stage.probes if each.linear or i == 0)
+        for each in stage.probes:
+            if i == 0 or each.linear:
+                wanted.append(each)
+            elif each.part_of:  # the whole of it will still be known then
+                wanted.append(each.part_of)
         if stage.blockwise:
             break
     return wanted
@@ -210,21 +214,21 @@ def _plan(
         known = statistics.values if statistics else {}
         wanted = _needed(stages[i:])
         if i == 0 and wanted and not known:  # the updates themselves, so that it can blame them
-            program = replace(program, check_finite=not any(each.linear for each in wanted))
+            shown = any(each.linear or each.part_of for each in wanted)
+            program = replace(program, check_finite=not shown)
             statistics = _probe(program, blocks, wanted)
             if (wild := statistics.non_finite()).size:
                 raise NonFiniteUpdate(wild.tolist())
             known = statistics.values
-        if any(each not in known for each in stage.probes):
+        if not all(each.known_by(known) for each in stage.probes):
             statistics = _probe(program, blocks, wanted)
         act, states[i] = stage.plan(_view(statistics, program.rows, own[i], whose), states[i])
         if isinstance(act, Linear):
             whose = whose if _only_scales(act.weights, program.rows) else None
-            act = Linear(program.extended(act.weights, own[i]))
-            statistics = statistics.through(act.weights) if statistics else None
+            statistics = statistics.through(program.whole(act, own[i])) if statistics else None
         else:
             statistics, whose = None, None
-        program = program.then(stage.name, act, stage.keeps_rows)
+        program = program.then(stage.name, act, own[i], stage.keeps_rows)
     return program, states
 
 
@@ -234,8 +238,7 @@ def _refuse_too_few(stage: Stage, rows: int) -> None:
 
 
 def _probe(program: Program, blocks: Blocks, wanted: list[Probe]) -> Statistics:
-    own = len(program.references)
-    return probe(blocks, wanted, program.with_references, program.rows + own, own)
+    return probe(blocks, wanted, program.with_references)
 
 
 def _view(

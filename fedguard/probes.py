@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,16 @@ from fedguard.blocks import Blocks, one_blas_thread, to_numpy
 from fedguard.errors import MissingVector, MixedRows
 from fedguard.types import Array, Cohort, Vector
 
-__all__ = ["Context", "Float64", "Probe", "Statistics", "gram", "probe"]
+__all__ = [
+    "Context",
+    "Float64",
+    "Probe",
+    "Statistics",
+    "border",
+    "gram",
+    "probe",
+    "squares",
+]
 
 Float64 = NDArray[np.float64]
 
@@ -24,20 +33,45 @@ LARGEST_SQUARE = 1e150
 
 
 class Probe(NamedTuple):
-    """An additive statistic of the rows.
+    """An additive statistic of the rows: its terms, one for each block, are float64 arrays.
 
-    `on_block(block, columns)` maps a block, shape (n, columns), and where it lies to its term of
-    the sum, a float64 array whose first one or two axes (`row_axes`) have length n. When
-    `linear`, rows W X have the statistic W S (one row axis) or W S Wᵀ (two), so a linear stage
-    needs no further pass. When `collective`, a row's value depends on which other updates there
-    are: it is taken without the stages' own vectors, whose values are zero.
+    With one row axis, `on_block(block, columns)` maps a block, shape (n, columns), and where it
+    lies to its term, whose first axis has length n. With two (`row_axes`), `on_block(one, other,
+    columns)` is that of every row of one block with every row of another, shape (n, m).
+
+    When `linear`, rows W X have the statistic W S (one row axis) or W S Wᵀ (two), so a linear
+    stage needs no further pass. When `collective`, a row's value depends on which other updates
+    there are; a stage's own vectors then have the value 0. What is `part_of` another statistic
+    is not collected beside it.
     """
 
     name: str
-    on_block: Callable[[Array, slice], Float64]
+    on_block: Callable[..., Float64]
     row_axes: int = 1
     linear: bool = True
     collective: bool = False
+    part_of: Probe | None = None
+
+    def of(self, block: Array, own: Array, columns: slice) -> Float64:
+        """The term of a block of updates with the stages' own vectors below them."""
+        if self.row_axes == 2:
+            return self._of_pairs(block, own, columns)
+        term = self.on_block(block, columns)
+        if not len(own):
+            return term
+        below = np.zeros((len(own), *term.shape[1:]))
+        return np.concatenate([term, below if self.collective else self.on_block(own, columns)])
+
+    def _of_pairs(self, block: Array, own: Array, columns: slice) -> Float64:
+        term = self.on_block(block, block, columns)
+        if not len(own):
+            return term
+        across = self.on_block(block, own, columns)
+        return np.block([[term, across], [across.T, self.on_block(own, own, columns)]])
+
+    def known_by(self, probes: Container[Probe]) -> bool:
+        """Whether it, or what it is a part of, is among `probes`."""
+        return self in probes or self.part_of in probes
 
     def take(self, value: Float64, rows: Sequence[int] | NDArray[np.intp]) -> Float64:
         """The statistic of some of the rows."""
@@ -49,16 +83,39 @@ class Probe(NamedTuple):
         return moved if self.row_axes == 1 else moved @ weights.T
 
 
-def _gram_of_block(block: Array, columns: slice) -> Float64:
-    products = to_numpy(block @ block.T).astype(np.float64)
-    if not np.isfinite(np.diagonal(products)).all():  # squares beyond float32, or a NaN
-        wide = array_namespace(block).astype(block, array_namespace(block).float64)
-        products = to_numpy(wide @ wide.T)
+def _products(one: Array, other: Array, columns: slice) -> Float64:
+    products = to_numpy(one @ other.T).astype(np.float64, copy=False)
+    if not np.isfinite(products).all() and one.dtype != array_namespace(one).float64:
+        wide = _widened(one)  # beyond float32, or a NaN
+        products = to_numpy(wide @ (wide if one is other else _widened(other)).T)
     return products
 
 
-gram = Probe("gram", _gram_of_block, row_axes=2)
+def _squares(block: Array, columns: slice) -> Float64:
+    xp = array_namespace(block)
+    lengths = to_numpy(xp.vecdot(block, block)).astype(np.float64, copy=False)
+    if not np.isfinite(lengths).all():
+        wide = _widened(block)
+        lengths = to_numpy(xp.vecdot(wide, wide))
+    return lengths
+
+
+def _widened(block: Array) -> Array:
+    xp = array_namespace(block)
+    wide: Array = xp.astype(block, xp.float64)
+    return wide
+
+
+def _border(one: Array, other: Array, columns: slice) -> Float64:
+    return np.diag(_squares(one, columns)) if one is other else _products(one, other, columns)
+
+
+gram = Probe("gram", _products, row_axes=2)
 """G = X Xᵀ, summed in float64 over blocks in the rows' own dtype: distances, norms, angles."""
+squares = Probe("squares", _squares, linear=False, part_of=gram)
+"""The squared norm of every row, G's diagonal, at the cost of reading the rows."""
+border = Probe("border", _border, row_axes=2, linear=False, part_of=gram)
+"""G's diagonal and the products of every row with a stage's own vector; zero elsewhere."""
 
 
 class Context(NamedTuple):
@@ -111,6 +168,17 @@ class Statistics:
         """G, shape (n, n)."""
         return self.values[gram]
 
+    @property
+    def border(self) -> Float64:
+        """G where `border` tells it, shape (n, n): its diagonal and a stage's own vector."""
+        return self.values[gram if gram in self.values else border]
+
+    @property
+    def norms(self) -> Float64:
+        """Euclidean norm of every row, shape (n,)."""
+        known = self.values.get(squares)
+        return np.sqrt(np.clip(np.diagonal(self.border) if known is None else known, 0.0, None))
+
     def whose(self, stage: str) -> Context:
         """The context, for a stage that needs one. Raises `MixedRows`."""
         if self.context is None:
@@ -135,52 +203,44 @@ class Statistics:
         return Statistics(weights.shape[0], moved)
 
     def non_finite(self) -> NDArray[np.intp]:
-        """Rows with a NaN, an infinity or a squared norm over `LARGEST_SQUARE`.
+        """Rows with a NaN, an infinity or a squared norm over `LARGEST_SQUARE`, as far as is known.
 
         Every linear statistic of such a row shows it; G on its diagonal.
         """
         wild = np.zeros(self.n, bool)
         for each, value in self.values.items():
-            if each is gram:
-                wild |= ~(np.diagonal(value) <= LARGEST_SQUARE)
+            if each in (gram, border, squares):
+                lengths = np.diagonal(value) if each.row_axes == 2 else value
+                wild |= ~(lengths <= LARGEST_SQUARE)
             elif each.linear and each.row_axes == 1:
                 wild |= ~np.isfinite(value).reshape(self.n, -1).all(axis=1)
         return np.flatnonzero(wild)
 
 
-def probe(
-    blocks: Blocks,
-    probes: Iterable[Probe],
-    rows: Callable[[Array, slice], Array] | None = None,
-    n: int | None = None,
-    own: int = 0,
-) -> Statistics:
-    """Collect `probes` in one pass over `blocks`, or over `rows(block, columns)`, of which n.
+Rows = Callable[[Array, slice], tuple[Array, Array]]
 
-    The last `own` of these rows are the stages' own vectors.
+
+def probe(blocks: Blocks, probes: Iterable[Probe], rows: Rows | None = None) -> Statistics:
+    """Collect `probes` in one pass over `blocks`, or over what `rows(block, columns)` makes of one.
+
+    That is the updates' rows and, below them, the stages' own vectors.
 
     >>> from fedguard.blocks import InMemory
     >>> probe(InMemory(np.array([[3.0, 4.0], [0.0, 1.0]])), [gram]).gram
     array([[25.,  4.],
            [ 4.,  1.]])
     """
-    wanted = tuple(dict.fromkeys(probes))
-    n = blocks.n if n is None else n
-
-    def value(each: Probe, seen: Array, columns: slice) -> Float64:
-        if not (each.collective and own):
-            return each.on_block(seen, columns)
-        found = each.on_block(seen[: n - own], columns)
-        return np.pad(found, [(0, own)] * each.row_axes + [(0, 0)] * (found.ndim - each.row_axes))
+    asked = dict.fromkeys(probes)
+    wanted = [each for each in asked if each.part_of not in asked]
 
     def collect(block: Array, columns: slice) -> tuple[Float64, ...]:
-        seen = block if rows is None else rows(block, columns)
+        seen, own = (block, block[:0]) if rows is None else rows(block, columns)
         with np.errstate(over="ignore", invalid="ignore"):
-            return tuple(value(each, seen, columns) for each in wanted)
+            return tuple(each.of(seen, own, columns) for each in wanted)
 
     with one_blas_thread():
         terms = blocks.total(collect)
-    if terms is None:  # there was no column
-        nothing = np.zeros((n, 0), blocks.dtype)
-        terms = tuple(value(each, nothing, slice(0, 0)) for each in wanted)
+    if terms is None:  # there is no column
+        terms = collect(np.empty((blocks.n, 0), blocks.dtype), slice(0, 0))
+    n = len(terms[0]) if terms else blocks.n
     return Statistics(n, dict(zip(wanted, terms, strict=True)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
-from threading import Thread
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -39,18 +39,27 @@ def share_out(function: Callable[[S], T], items: Sequence[S], threads: int) -> l
             except BaseException as error:  # an interrupt too must stop the others
                 failures[place] = error
 
-    others = [
-        Thread(target=work, name="fedguard-blocks", daemon=True)
-        for _ in range(min(threads, len(items)) - 1)
-    ]
-    for each in others:
-        each.start()
+    others = [_helpers().submit(work) for _ in range(min(threads, len(items)) - 1)]
     work()
     for each in others:
-        each.join()
+        if (
+            not each.cancel()
+        ):  # one that is still busy, or waits for another cohort's, is not needed
+            each.result()
     if failures:
         raise failures[min(failures)]
     return results
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that wait for work: to start one takes longer than a small cohort does.
+
+    A child process that was forked has none of them and makes its own.
+    """
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
+    others = max(available_cores() - 1, 1)
+    return ThreadPoolExecutor(others, thread_name_prefix="fedguard-blocks")
 
 
 @cache

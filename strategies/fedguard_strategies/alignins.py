@@ -10,11 +10,11 @@ from array_api_compat import array_namespace
 from fedguard.blocks import to_numpy
 from fedguard.defence import Linear, Stage
 from fedguard.errors import NothingTrusted
-from fedguard.probes import Context, Float64, Probe, Statistics, gram
+from fedguard.probes import Context, Float64, Probe, Statistics, border
 from fedguard.scoring import robust_z
 from fedguard.types import Array, Vector
 from fedguard_strategies.bounds import label, need
-from fedguard_strategies.geometry import clip_factors, cosines, norms
+from fedguard_strategies.geometry import clip_factors, cosines
 
 __all__ = ["agreement_by_size", "alignins", "principal_sign_agreement"]
 
@@ -67,8 +67,8 @@ def alignins(radius: float = 1.0, share: float = 0.3) -> Stage:
     name = label("alignins", **changed | ({} if share == 0.3 else {"share": share}))
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        lengths = norms(rows.gram)[:-1]  # the last row is the model
-        aligned = cosines(rows.gram)[-1, :-1]
+        lengths = rows.norms[:-1]  # the last row is the model
+        aligned = cosines(rows.border)[-1, :-1]
         agreed = principal_sign_agreement(rows.values[agreement_by_size][:-1], share)
         strange = np.maximum(np.abs(robust_z(aligned)), np.abs(robust_z(agreed)))
         kept = strange <= radius
@@ -81,4 +81,4 @@ def alignins(radius: float = 1.0, share: float = 0.3) -> Stage:
     def recall(state: Any, context: Context) -> list[Vector | None]:
         return [context.vector("model")]
 
-    return Stage(name, 3, "n >= 3", plan, (gram, agreement_by_size), recall=recall)
+    return Stage(name, 3, "n >= 3", plan, (border, agreement_by_size), recall=recall)

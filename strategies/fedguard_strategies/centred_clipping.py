@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedguard.defence import Linear, Stage
-from fedguard.probes import Context, Statistics, gram
+from fedguard.probes import Context, Statistics, border, gram
 from fedguard.types import Array, Vector
 from fedguard_strategies.bounds import is_count, label, need
 from fedguard_strategies.geometry import distances_to
@@ -29,10 +29,11 @@ def centred_clipping(tau: float, iterations: int = 3) -> Stage:
 
     def plan(rows: Statistics, last: Any) -> tuple[Linear, Any]:
         n = rows.n - 1  # the last row is the centre
+        known = rows.border if iterations == 1 else rows.gram
         weights = np.zeros(rows.n)
         weights[n] = 1.0
         for _ in range(iterations):
-            distances = distances_to(rows.gram, weights)[:n]
+            distances = distances_to(known, weights)[:n]
             pulls = tau / np.maximum(distances, tau) / n
             weights = weights * (1.0 - pulls.sum())
             weights[:n] += pulls
@@ -44,5 +45,6 @@ def centred_clipping(tau: float, iterations: int = 3) -> Stage:
     def remember(last: Any, context: Context, rows: Array) -> Any:
         return rows[0]
 
+    probes = (border,) if iterations == 1 else (gram,)
     name = label("centred_clipping", tau=tau, iterations=None if iterations == 3 else iterations)
-    return Stage(name, 1, "n >= 1", plan, (gram,), recall=recall, remember=remember)
+    return Stage(name, 1, "n >= 1", plan, probes, recall=recall, remember=remember)

@@ -12,7 +12,7 @@ from fedguard.probes import Context, Float64, Statistics, gram
 from fedguard.types import Array, Vector
 from fedguard_strategies.bounds import is_count, label, need
 from fedguard_strategies.clusters import majority_cluster
-from fedguard_strategies.geometry import clip_factors, norms
+from fedguard_strategies.geometry import clip_factors
 from fedguard_strategies.models import model_cosine_distances
 from fedguard_strategies.noise import noisy
 
@@ -43,7 +43,7 @@ def flame(noise: float = 0.001, seed: int = 0) -> Stage:
 
     def plan(rows: Statistics, drawn: int) -> tuple[Blockwise, int]:
         kept = majority_cluster(model_cosine_distances(rows.gram)[:-1, :-1])
-        lengths = norms(rows.gram)[:-1]
+        lengths = rows.norms[:-1]
         middle = float(np.median(lengths))
         weights = np.zeros((1, len(lengths)))
         weights[0, kept] = clip_factors(lengths, middle)[kept] / len(kept)

@@ -8,9 +8,9 @@ import numpy as np
 
 from fedguard.defence import Linear, Stage
 from fedguard.errors import NothingTrusted
-from fedguard.probes import Context, Statistics, gram
+from fedguard.probes import Context, Statistics, border
 from fedguard.types import Vector
-from fedguard_strategies.geometry import cosines, norms
+from fedguard_strategies.geometry import cosines
 
 __all__ = ["fltrust"]
 
@@ -29,8 +29,8 @@ def fltrust() -> Stage:
     name = "fltrust()"
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        lengths = norms(rows.gram)
-        trust = np.clip(cosines(rows.gram)[-1, :-1], 0.0, None)  # the last row is the root
+        lengths = rows.norms
+        trust = np.clip(cosines(rows.border)[-1, :-1], 0.0, None)  # the last row is the root
         if not trust.any():
             raise NothingTrusted(name)
         weights = np.zeros((1, rows.n))
@@ -41,4 +41,4 @@ def fltrust() -> Stage:
     def recall(state: Any, context: Context) -> list[Vector | None]:
         return [context.vector("root")]
 
-    return Stage(name, 1, "n >= 1", plan, (gram,), recall=recall)
+    return Stage(name, 1, "n >= 1", plan, (border,), recall=recall)

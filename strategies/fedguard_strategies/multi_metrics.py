@@ -13,7 +13,7 @@ from fedguard.defence import Linear, Stage
 from fedguard.probes import Context, Float64, Probe, Statistics, gram
 from fedguard.types import Array, Vector
 from fedguard_strategies.bounds import label, need
-from fedguard_strategies.geometry import least, norms
+from fedguard_strategies.geometry import least
 from fedguard_strategies.models import model_cosine_distances
 from fedguard_strategies.nearness import average_of
 
@@ -54,7 +54,7 @@ def multi_metrics(p: float = 0.3) -> Stage:
     name = label("multi_metrics", p=None if p == 0.3 else p)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        lengths = norms(rows.gram)[:-1]  # the last row is the model
+        lengths = rows.norms[:-1]  # the last row is the model
         angles = model_cosine_distances(rows.gram)[-1, :-1]
         metrics = np.stack([rows.values[manhattan][:-1], lengths, angles], axis=1)
         n = len(lengths)

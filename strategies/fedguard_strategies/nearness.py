@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fedguard.defence import Linear, Stage
 from fedguard.errors import InvalidParameter
-from fedguard.probes import Float64, Statistics, gram
+from fedguard.probes import Float64, Statistics, gram, squares
 from fedguard_strategies.bounds import f_is_count, label
 from fedguard_strategies.geometric_median import weiszfeld
-from fedguard_strategies.geometry import distances_to, least, norms
+from fedguard_strategies.geometry import distances_to, least
 
 __all__ = ["average_of", "cge", "monna"]
 
@@ -63,6 +63,6 @@ def cge(f: int) -> Stage:
     f_is_count(f)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        return average_of(least(norms(rows.gram), rows.n - f), rows.n), state
+        return average_of(least(rows.norms, rows.n - f), rows.n), state
 
-    return Stage(label("cge", f=f), 2 * f + 1, "n >= 2f + 1", plan, probes=(gram,))
+    return Stage(label("cge", f=f), 2 * f + 1, "n >= 2f + 1", plan, probes=(squares,))

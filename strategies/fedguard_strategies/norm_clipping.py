@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fedguard.defence import Linear, Stage
-from fedguard.probes import Float64, Statistics, gram
+from fedguard.probes import Float64, Statistics, squares
 from fedguard_strategies.bounds import f_is_count, label, need
-from fedguard_strategies.geometry import clip_factors, norms
+from fedguard_strategies.geometry import clip_factors
 
 __all__ = ["arc", "clip_by_median_norm", "norm_clipping"]
 
@@ -20,10 +20,9 @@ def _clipper(name: str, min_updates: int, bound: str, limit: Callable[[Float64],
     """Rows longer than `limit(norms)` are scaled down to it."""
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        lengths = norms(rows.gram)
-        return Linear(np.diag(clip_factors(lengths, limit(lengths)))), state
+        return Linear(np.diag(clip_factors(rows.norms, limit(rows.norms)))), state
 
-    return Stage(name, min_updates, bound, plan, probes=(gram,))
+    return Stage(name, min_updates, bound, plan, probes=(squares,))
 
 
 def norm_clipping(max_norm: float) -> Stage:

@@ -10,11 +10,11 @@ from array_api_compat import array_namespace
 from fedguard.blocks import to_numpy
 from fedguard.defence import Linear, Stage
 from fedguard.errors import NothingTrusted
-from fedguard.probes import Float64, Probe, Statistics, gram
+from fedguard.probes import Float64, Probe, Statistics, squares
 from fedguard.types import Array
 from fedguard_strategies.bounds import label, need
 from fedguard_strategies.clusters import largest_shifted
-from fedguard_strategies.geometry import clip_factors, norms
+from fedguard_strategies.geometry import clip_factors
 
 __all__ = ["sign_counts", "signguard"]
 
@@ -46,7 +46,7 @@ def signguard(lower: float = 0.1, upper: float = 3.0) -> Stage:
     name = label("signguard", **told)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        lengths = norms(rows.gram)
+        lengths = rows.norms
         middle = float(np.median(lengths))
         kept = (lengths >= lower * middle) & (lengths <= upper * middle)
         counts = rows.values[sign_counts]
@@ -58,4 +58,4 @@ def signguard(lower: float = 0.1, upper: float = 3.0) -> Stage:
         weights = np.where(kept, clip_factors(lengths, middle), 0.0) / np.count_nonzero(kept)
         return Linear(weights[None, :]), state
 
-    return Stage(name, 3, "n >= 3", plan, probes=(gram, sign_counts))
+    return Stage(name, 3, "n >= 3", plan, probes=(squares, sign_counts))

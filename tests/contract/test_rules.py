@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from counting import count_passes
 
 import fedguard_strategies as rules
-from fedguard import Blockwise, InMemory, Stage, aggregate, chain, passes, testing
+from fedguard import Blockwise, Stage, aggregate, chain, passes, testing
 from fedguard.defence import Defence
 from fedguard.errors import NonFiniteUpdate
 from fedguard.probes import Context
@@ -123,8 +124,7 @@ def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:
 def test_passes_are_counted_right(
     name: str, rows: np.ndarray, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, plain = [], InMemory.map
-    monkeypatch.setattr(InMemory, "map", lambda self, f: seen.append(f) or plain(self, f))
+    seen = count_passes(monkeypatch)
     aggregate(CASES[name].defence, rows, context=context)
     assert len(seen) == passes(CASES[name].defence)
 

@@ -50,9 +50,9 @@ def test_distances_after_linear_stages_need_no_further_look(seed: int, n: int, d
     x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
     seen = []
 
-    def spy(block: np.ndarray, columns: slice) -> np.ndarray:
-        seen.append(block.shape)
-        return block.astype(np.float64) @ block.astype(np.float64).T
+    def spy(one: np.ndarray, other: np.ndarray, columns: slice) -> np.ndarray:
+        seen.append(one.shape)
+        return one.astype(np.float64) @ other.astype(np.float64).T
 
     own = Probe("gram", spy, row_axes=2)
     stage = Stage("spied()", 1, "n >= 1", lambda s, _: (Linear(np.eye(s.n)), _), probes=(own,))

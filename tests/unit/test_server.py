@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from counting import count_passes
 
 import fedguard_strategies as rules
 from fedguard import (
@@ -73,11 +74,8 @@ def test_scores_name_the_boosted_client() -> None:
 
 
 def test_scores_cost_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedguard.blocks import InMemory
 
-    maps = []
-    plain = InMemory.map
-    monkeypatch.setattr(InMemory, "map", lambda self, f: maps.append(f) or plain(self, f))
+    maps = count_passes(monkeypatch)
     step(State(), cohort(), POLICY)
     assert len(maps) == 2
 

@@ -21,7 +21,7 @@ def _products_with_deviation(block: Array, columns: slice) -> Float64:
     return np.stack([rows @ deviation, np.full(len(rows), deviation @ deviation)], axis=1)
 
 
-deviation = Probe("deviation", _products_with_deviation, linear=False)
+deviation = Probe("deviation", _products_with_deviation, linear=False, collective=True)
 
 
 def largest_gamma(honest: Statistics) -> float:

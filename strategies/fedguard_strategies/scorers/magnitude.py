@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedguard.probes import Float64, Statistics, gram
+from fedguard.probes import Float64, Statistics, squares
 from fedguard.scoring import Scorer, robust_z
-from fedguard_strategies.geometry import norms
 
 __all__ = ["magnitude"]
 
@@ -18,8 +17,8 @@ def magnitude() -> Scorer:
     """
 
     def score(rows: Statistics) -> Float64:
-        lengths = norms(rows.gram)
+        lengths = rows.norms
         floor = 1e-9 * float(np.median(lengths) or lengths.max()) or 1.0
         return np.abs(robust_z(np.log(np.maximum(lengths, floor))))
 
-    return Scorer("magnitude()", "magnitude", score, probes=(gram,))
+    return Scorer("magnitude()", "magnitude", score, probes=(squares,))
