@@ -34,7 +34,8 @@ FEW_SECONDS = 1.0
 """What all turns of one call may take together; one turn may take up to the limit."""
 MOST_TURNS = 15
 MOST_SUBSETS = 5000
-REPEATED = "read", "product"
+WARMED = 100_000
+"""The size at which everything is called once before it is timed."""
 
 
 class TooLong(Exception):
@@ -76,10 +77,14 @@ def peak_of(call: Callable[[], Any]) -> tuple[float, int]:
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # peak = now
     before = resident("VmRSS")
+    seconds = seconds_of(call)
+    return seconds, max(resident("VmHWM") - before, 0)
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
     began = time.perf_counter()
     call()
-    seconds = time.perf_counter() - began
-    return seconds, max(resident("VmHWM") - before, 0)
+    return time.perf_counter() - began
 
 
 def f_of(contest: Contest | None, n: int) -> int:
@@ -145,54 +150,54 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(
-    results: Results,
-    rule: str,
-    makers: dict[str, Callable[[Cohort], Callable[[], Any]]],
-    made: Cohort,
-    limit: float,
-) -> None:
+Makers = dict[str, Callable[[Cohort], Callable[[], Any]]]
+
+
+def measure(results: Results, rule: str, makers: Makers, made: Cohort, limit: float) -> None:
     """All libraries' seconds and bytes for one rule at one size, taken in turns."""
     n, d = made.rows.shape
-    calls: dict[str, Callable[[], Any]] = {}
-    for who, make in makers.items():
+    calls = {}
+    for who in affordable(results, rule, list(makers), made, limit):
+        call = makers[who](made)
+        try:
+            with time_limit(2 * limit):
+                if d == WARMED:
+                    call()  # compiles, loads
+                calls[who] = (call, *peak_of(call))
+        except (TooLong, MemoryError, RuntimeError, ValueError) as error:
+            if who == OURS:
+                raise
+            late = f"did not end within {2 * limit:g} s"
+            told = late if isinstance(error, TooLong) else f"failed: {error}"
+            results.put(rule, n, d, who, skipped=told[:200])
+    times = {who: [first] for who, (_, first, _) in calls.items()}
+    for _ in range(MOST_TURNS):
+        for who, (call, _, _) in calls.items():
+            if sum(times[who]) < FEW_SECONDS:
+                times[who].append(seconds_of(call))
+    for who, taken in times.items():
+        size = calls[who][2]
+        results.put(rule, n, d, who, seconds=min(taken), turns=len(taken), bytes=size, f=made.f)
+
+
+def affordable(
+    results: Results, rule: str, libraries: list[str], made: Cohort, limit: float
+) -> list[str]:
+    """Who is to be measured here; why another is not is written down."""
+    n, d = made.rows.shape
+    wanted = []
+    for who in libraries:
         if results.get(rule, n, d, who) is not None:
             continue
         seconds, size = results.expected(rule, n, d, who)
         if seconds > limit:
-            reason = f"over {limit:g} s by the smaller sizes"
+            results.put(rule, n, d, who, skipped=f"over {limit:g} s by the smaller sizes")
         elif size > 0.9 * available():
-            reason = f"needs more than the {available() / 2**30:.0f} GB that are free"
+            told = f"needs more than the {available() / 2**30:.0f} GB that are free"
+            results.put(rule, n, d, who, skipped=told)
         else:
-            calls[who] = make(made)
-            continue
-        results.put(rule, n, d, who, skipped=reason)
-    times: dict[str, list[float]] = {}
-    sizes: dict[str, int] = {}
-    for who in list(calls):
-        try:
-            with time_limit(2 * limit):
-                if d == 100_000:
-                    calls[who]()  # compiles, loads, warms
-                first, sizes[who] = peak_of(calls[who])
-            times[who] = [first]
-        except (TooLong, MemoryError, RuntimeError, ValueError) as error:
-            if who == OURS:
-                raise
-            told = f"did not end within {2 * limit:g} s"
-            reason = told if isinstance(error, TooLong) else f"failed: {error}"
-            results.put(rule, n, d, who, skipped=reason[:200])
-            del calls[who]
-    for _ in range(MOST_TURNS):
-        for who, call in calls.items():
-            if sum(times[who]) < FEW_SECONDS:
-                began = time.perf_counter()
-                call()
-                times[who].append(time.perf_counter() - began)
-    for who, taken in times.items():
-        results.put(
-            rule, n, d, who, seconds=min(taken), turns=len(taken), bytes=sizes[who], f=made.f
-        )
+            wanted.append(who)
+    return wanted
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -58,12 +59,12 @@ class _Mix:
     @cached_property
     def used(self) -> list[int]:
         """The rows that count."""
-        return [int(row) for row in np.flatnonzero(self.weights.any(axis=0))]
+        return [row for row, column in enumerate(self.weights.T) if column.any()]
 
     def __call__(self, rows: Array, references: Array, all_rows: bool = True) -> Array:
         xp = array_namespace(rows)
 
-        def here(weights: Float64) -> Array:
+        def here(weights: Float64) -> Any:
             return xp.asarray(weights, dtype=rows.dtype, device=device(rows))
 
         if self.factors is not None:

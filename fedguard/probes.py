@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_numpy_array
 from numpy.typing import NDArray
 
 from fedguard.blocks import Blocks, one_blas_thread, to_numpy
@@ -84,20 +84,32 @@ class Probe(NamedTuple):
 
 
 def _products(one: Array, other: Array, columns: slice) -> Float64:
-    products = to_numpy(one @ other.T).astype(np.float64, copy=False)
-    if not np.isfinite(products).all() and one.dtype != array_namespace(one).float64:
-        wide = _widened(one)  # beyond float32, or a NaN
-        products = to_numpy(wide @ (wide if one is other else _widened(other)).T)
-    return products
+    xp = array_namespace(one)
+    products = _own_products(one) if one is other else to_numpy(one @ other.T)
+    if not np.isfinite(products).all() and one.dtype != xp.float64:  # beyond float32, or a NaN
+        wide = _widened(one)
+        products = _own_products(wide) if one is other else to_numpy(wide @ _widened(other).T)
+    return products.astype(np.float64, copy=False)
+
+
+def _own_products(block: Array) -> Array:
+    if not is_numpy_array(block):
+        return to_numpy(block @ block.T)
+    from fedguard.products import products
+
+    return products(block)
 
 
 def _squares(block: Array, columns: slice) -> Float64:
-    xp = array_namespace(block)
-    lengths = to_numpy(xp.vecdot(block, block)).astype(np.float64, copy=False)
-    if not np.isfinite(lengths).all():
-        wide = _widened(block)
-        lengths = to_numpy(xp.vecdot(wide, wide))
-    return lengths
+    if is_numpy_array(block):
+        from fedguard.products import squares
+
+        lengths = squares(block)
+    else:
+        lengths = to_numpy(array_namespace(block).vecdot(block, block))
+    if not np.isfinite(lengths).all() and block.dtype != array_namespace(block).float64:
+        return _squares(_widened(block), columns)
+    return lengths.astype(np.float64, copy=False)
 
 
 def _widened(block: Array) -> Array:

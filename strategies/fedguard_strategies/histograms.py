@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fedguard.compiled import compiled
 from fedguard.probes import Float64
 from fedguard.types import Array
-from fedguard_strategies.compiled import compiled
 
 __all__ = ["CLASSES", "count_by_size"]
 

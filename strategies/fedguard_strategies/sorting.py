@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from fedguard.compiled import compiled, flat, load, real
 from fedguard.types import Array
-from fedguard_strategies.compiled import compiled, flat, load, real
-from fedguard_strategies.networks import network
+from fedguard_strategies.networks import by_fours
 
 __all__ = ["mean_around_middle", "mean_of_ranks"]
 
-TILE = 128
-"""Columns that a comparator takes at once: 50 rows of them fit the first-level cache."""
-PANEL_BYTES = 2**17
+TILE = 64
+"""Columns that a comparator takes at once: 100 rows of them fit the first-level cache."""
+PANEL_BYTES = 2**18
 PADDING = 16
 """Rows of a panel must not lie a power of two apart, or they share few sets of the cache."""
 NETWORK_UP_TO = 1024
@@ -30,15 +30,37 @@ BISECTED = 64
 
 
 @compiled
-def _sort_tile(keys: Any, at: int, pairs: Any) -> None:
-    for p in range(len(pairs)):
-        one = keys[pairs[p, 0], at : at + TILE]
-        other = keys[pairs[p, 1], at : at + TILE]
-        for t in range(TILE):
-            x = one[t]
-            y = other[t]
-            one[t] = min(x, y)
-            other[t] = max(x, y)
+def _sort_tile(keys: Any, at: int, steps: Any) -> None:
+    """Run the steps of a network (see `networks.FOURS`) on a tile, whole rows at a time."""
+    for s in range(len(steps)):
+        a, b = keys[steps[s, 0], at : at + TILE], keys[steps[s, 1], at : at + TILE]
+        c, d = keys[steps[s, 2], at : at + TILE], keys[steps[s, 3], at : at + TILE]
+        which = steps[s, 4]
+        if which == 0:
+            for t in range(TILE):
+                w, x = a[t], b[t]
+                a[t], b[t] = min(w, x), max(w, x)
+        elif which == 1:
+            for t in range(TILE):
+                w, x, y, z = a[t], b[t], c[t], d[t]
+                w, x, y, z = min(w, x), max(w, x), min(y, z), max(y, z)
+                w, x, y, z = min(w, y), min(x, z), max(w, y), max(x, z)
+                a[t], b[t], c[t], d[t] = w, min(x, y), max(x, y), z
+        elif which == 2:
+            for t in range(TILE):
+                w, x, y, z = a[t], b[t], c[t], d[t]
+                w, x, y, z = min(w, x), max(w, x), min(y, z), max(y, z)
+                a[t], b[t], c[t], d[t] = min(w, y), min(x, z), max(w, y), max(x, z)
+        elif which == 3:
+            for t in range(TILE):
+                w, x, y, z = a[t], b[t], c[t], d[t]
+                w, x, y, z = min(w, y), min(x, z), max(w, y), max(x, z)
+                a[t], b[t], c[t], d[t] = w, min(x, y), max(x, y), z
+        else:
+            for t in range(TILE):
+                w, x, y, z = a[t], b[t], c[t], d[t]
+                w, x, y, z = min(w, x), max(w, x), min(y, z), max(y, z)
+                a[t], b[t], c[t], d[t] = w, min(x, y), max(x, y), z
 
 
 @compiled
@@ -59,7 +81,7 @@ def _add_rows(keys: Any, at: int, first: int, last: int, sums: Any) -> None:
 
 @compiled
 def _sorted_means(
-    values: Any, stride: int, pairs: Any, first: int, last: int, keys: Any, out: Any
+    values: Any, stride: int, steps: Any, first: int, last: int, keys: Any, out: Any
 ) -> None:
     """The mean of ranks first..last-1 of each column."""
     sums = np.empty(TILE, np.float64)
@@ -69,14 +91,14 @@ def _sorted_means(
         width = min(wide, len(out) - start)
         load(values, stride, start, width, keys)
         for at in range(0, width, TILE):
-            _sort_tile(keys, at, pairs)
+            _sort_tile(keys, at, steps)
             _add_rows(keys, at, first, last, sums)
             for t in range(min(TILE, width - at)):
                 out[start + at + t] = sums[t] * scale
 
 
 @compiled
-def _sorted_windows(values: Any, stride: int, pairs: Any, keep: int, keys: Any, out: Any) -> None:
+def _sorted_windows(values: Any, stride: int, steps: Any, keep: int, keys: Any, out: Any) -> None:
     """The mean of the `keep` values of each column that lie nearest its median."""
     n = len(keys)
     sums, middle = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
@@ -86,7 +108,7 @@ def _sorted_windows(values: Any, stride: int, pairs: Any, keep: int, keys: Any, 
         width = min(wide, len(out) - start)
         load(values, stride, start, width, keys)
         for at in range(0, width, TILE):
-            _sort_tile(keys, at, pairs)
+            _sort_tile(keys, at, steps)
             one, other = keys[(n - 1) // 2, at : at + TILE], keys[n // 2, at : at + TILE]
             for t in range(TILE):
                 middle[t] = 0.5 * np.float64(real(one[t])) + 0.5 * np.float64(real(other[t]))
@@ -167,8 +189,8 @@ def mean_of_ranks(rows: Array, first: int, last: int) -> Array:
     n, columns = rows.shape
     out = np.empty((1, columns), rows.dtype)
     if n <= NETWORK_UP_TO:
-        pairs = network(n, first, last)
-        _sorted_means(*flat(rows), pairs, first, last, _panel(n, rows.dtype), out[0])
+        steps = by_fours(n, first, last)
+        _sorted_means(*flat(rows), steps, first, last, _panel(n, rows.dtype), out[0])
     else:
         keys = np.empty((BISECTED, n), f"i{rows.itemsize}")
         _bisected_means(*flat(rows), first, last, keys, out[0])
@@ -179,6 +201,6 @@ def mean_around_middle(rows: Array, keep: int) -> Array:
     """See `fedguard_strategies.ranks`."""
     n, columns = rows.shape
     out = np.empty((1, columns), rows.dtype)
-    pairs = network(n, 0, n, ordered=True)
-    _sorted_windows(*flat(rows), pairs, keep, _panel(n, rows.dtype), out[0])
+    steps = by_fours(n, 0, n, ordered=True)
+    _sorted_windows(*flat(rows), steps, keep, _panel(n, rows.dtype), out[0])
     return out

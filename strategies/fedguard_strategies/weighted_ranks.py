@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedguard.compiled import compiled, flat, load, real
 from fedguard.types import Array
-from fedguard_strategies.compiled import compiled, flat, load, real
 
 __all__ = ["weighted_mean_between"]
 

@@ -22,9 +22,11 @@ LAYERS: list[set[str]] = [
     {
         "fedguard.acts",
         "fedguard.blocks",
+        "fedguard.compiled",
         "fedguard.defence",
         "fedguard.draws",
         "fedguard.probes",
+        "fedguard.products",
         "fedguard.scoring",
         "fedguard.sketches",
     },

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedguard_strategies import ranks, sorting
-from fedguard_strategies.networks import network
+from fedguard_strategies.networks import FOURS, by_fours, network
 
 FINITE = st.floats(-(2.0**127), 2.0**127, width=32)
 COLUMNS = hnp.arrays(
@@ -109,3 +109,15 @@ def test_no_rows_of_memory_between_columns_are_needed() -> None:
     block = wide[:, 10:11]
     close(ranks.mean_of_ranks(block, 1, 4), naive_mean(block, 1, 4), block)
     assert ranks.mean_of_ranks(wide[:, :0], 1, 4).shape == (1, 0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 16, 33, 50])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_steps_by_fours_are_the_network(n: int, ordered: bool) -> None:
+    for low, high in ((0, n), (n // 4, n - n // 4), ((n - 1) // 2, n // 2 + 1)):
+        pairs = [tuple(pair) for pair in network(n, low, high, ordered).tolist()]
+        steps = by_fours(n, low, high, ordered).tolist()
+        run = [(step[one], step[other]) for step in steps for one, other in FOURS[step[4]]]
+        assert sorted(run) == sorted(pairs)
+        for row in range(n):  # every row meets the same others in the same order
+            assert [pair for pair in run if row in pair] == [pair for pair in pairs if row in pair]

@@ -71,7 +71,7 @@ def load(values: Any, stride: int, start: int, width: int, keys: Any) -> None:
 
 def flat(rows: Array) -> tuple[Array, int]:
     """All that the rows span in memory, read-only, and how many values lie from row to row."""
-    straight = rows.shape[1] < 2 or rows.strides[1] == rows.itemsize
+    straight = rows.strides[0] >= 0 and (rows.shape[1] < 2 or rows.strides[1] == rows.itemsize)
     rows = rows if straight and rows.flags.aligned else np.ascontiguousarray(rows)
     stride = rows.strides[0] // rows.itemsize
     span = (len(rows) - 1) * stride + rows.shape[1]
