@@ -11,23 +11,20 @@ cells say what it would need, and the reason is written in its place.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import math
 import os
-import platform
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import available, machine, peak_of, seconds_of
 from peers import OURS, Cohort, Contest, cohort, contests, references
 
 FEW_SECONDS = 1.0
@@ -53,38 +50,6 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def resident(kind: str) -> int:
-    """VmRSS or VmHWM of this process, in bytes."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith(kind))
-    return int(line.split()[1]) * 1024
-
-
-def available() -> int:
-    with open("/proc/meminfo", encoding="ascii") as info:
-        line = next(line for line in info if line.startswith("MemAvailable"))
-    return int(line.split()[1]) * 1024
-
-
-def peak_of(call: Callable[[], Any]) -> tuple[float, int]:
-    """Seconds of one call, and by how much memory in use rose meanwhile, in bytes.
-
-    What a library keeps from an earlier call is given back first, as far as malloc can.
-    """
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # peak = now
-    before = resident("VmRSS")
-    seconds = seconds_of(call)
-    return seconds, max(resident("VmHWM") - before, 0)
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def f_of(contest: Contest | None, n: int) -> int:
@@ -135,19 +100,6 @@ class Results:
 
 def command() -> str:
     return "make bench-aggregation"
-
-
-def machine() -> dict[str, Any]:
-    with open("/proc/cpuinfo", encoding="ascii") as info:
-        model = next((line.split(":")[1].strip() for line in info if "model name" in line), "?")
-    packages = ("numpy", "torch", "numba", "byzfl", "byzpy", "flwr")
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-    }
 
 
 Makers = dict[str, Callable[[Cohort], Callable[[], Any]]]

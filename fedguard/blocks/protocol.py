@@ -24,7 +24,7 @@ __all__ = [
 
 BLOCK_VALUES = 2**21
 """A block holds about this many values: large beside a call, small beside the last-level cache."""
-WIDEST, NARROWEST = 2**15, 2**9
+WIDEST, NARROWEST = 2**17, 2**9
 FEWEST = 4
 """A product of fewer columns has other bits where rows lie apart than where they touch."""
 
@@ -79,7 +79,7 @@ def canonical_columns(n: int) -> int:
     A little more than a power of two, or the rows of a block would share few sets of a cache.
 
     >>> [canonical_columns(n) for n in (1, 10, 50, 200, 5000)]
-    [32832, 32832, 32832, 8256, 576]
+    [131136, 131136, 32832, 8256, 576]
     """
     power = 1 << (max(BLOCK_VALUES // max(n, 1), 1).bit_length() - 1)
     return min(max(power, NARROWEST), WIDEST) + 64
