@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := build/wheel
+PEERS := build/peers
+MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check bench table format clean
+.PHONY: help setup demo test lint types wheel-test check bench bench-aggregation bench-out-of-core bench-simulation table format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,15 +40,28 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 		> $$(echo $(WHEEL)/venv/lib/python*/site-packages)/dependencies.pth
 	$(WHEEL)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-installed -c constraints.txt \
 		$(WHEEL)/dist/*.whl flwr
-	cp -r tests flower_app docs *.md pyproject.toml $(WHEEL)/
+	cp -r tests flower_app docs benchmarks *.md pyproject.toml $(WHEEL)/
 	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
 	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider
 
 check: lint types test wheel-test ## Everything CI runs
 
-bench: setup ## Measure how long the vectorised simulation takes
+bench: bench-aggregation bench-out-of-core ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
+	$(BIN)/python benchmarks/page.py $(MEASURED) docs
+
+bench-aggregation: setup $(PEERS)/.installed ## Time every rule against ByzFL, ByzPy and Flower; goes on where it stopped
+	$(BIN)/python benchmarks/aggregation.py --out $(MEASURED)/aggregation.json
+
+bench-out-of-core: setup ## Time a chain on 8 GB of updates on disk
+	$(BIN)/python benchmarks/out_of_core.py --out $(MEASURED)/out_of_core.json
+
+bench-simulation: setup ## Measure how long the vectorised simulation takes
 	$(BIN)/python benchmarks/vectorised.py
+
+$(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) byzfl==0.0.11 byzpy==0.1.4
+	touch $@
 
 table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 	$(BIN)/fedguard table

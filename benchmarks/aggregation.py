@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--n", default="10,20,50,100,200,500", help="numbers of clients")
     parser.add_argument("--d", default="1e5,1e6,1e7", help="numbers of parameters")
     parser.add_argument("--rules", default="", help="only these, separated by commas")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds one call may take")
+    parser.add_argument("--limit", type=float, default=12.0, help="seconds one call may take")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks/aggregation.json"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -17,6 +17,7 @@ import numpy as np
 from fedguard.acts import Act, Blockwise, Linear, Program
 from fedguard.blocks import Blocks, InMemory, one_blas_thread
 from fedguard.errors import (
+    CannotAggregate,
     InvalidParameter,
     NonFiniteUpdate,
     NotARule,
@@ -218,7 +219,7 @@ def _plan(
             program = replace(program, check_finite=not shown)
             statistics = _probe(program, blocks, wanted)
             if (wild := statistics.non_finite()).size:
-                raise NonFiniteUpdate(wild.tolist())
+                _blame(wild.tolist(), program.rows)
             known = statistics.values
         if not all(each.known_by(known) for each in stage.probes):
             statistics = _probe(program, blocks, wanted)
@@ -230,6 +231,13 @@ def _plan(
             statistics, whose = None, None
         program = program.then(stage.name, act, own[i], stage.keeps_rows)
     return program, states
+
+
+def _blame(wild: list[int], rows: int) -> None:
+    """Say who is not finite: updates, or a vector that a stage brought."""
+    if wild[0] >= rows:
+        raise CannotAggregate("a vector of the server's own is not finite")
+    raise NonFiniteUpdate([row for row in wild if row < rows])
 
 
 def _refuse_too_few(stage: Stage, rows: int) -> None:
@@ -276,12 +284,12 @@ def transform(
     left = np.empty((program.height, blocks.d), blocks.dtype)
     with one_blas_thread():
         blocks.write(program, left)
-    rows, kept = left[: program.rows], program.rows
+    rows, at, kept = left[: program.rows], program.rows, iter(program.kept)
     for i, stage in enumerate(stages_of(stages)):
         own = rows
         if stage.keeps_rows:
-            own = left[kept : kept + context.n]
-            kept += context.n
+            count = next(kept)[1]
+            own, at = left[at : at + count], at + count
         if stage.remember:
             states[i] = stage.remember(states[i], context, own)
     return rows, tuple(states), program.weights

@@ -97,7 +97,10 @@ class OverBudget(CannotAggregate):
 
 
 class NonFiniteUpdate(FedguardError, ValueError):
-    """Rows with NaN or infinite values cannot be planned on (0 * inf is NaN)."""
+    """Rows with NaN or infinite values cannot be planned on (0 * inf is NaN).
+
+    `rows` are all of them where a statistic tells, else those of the first block that has any.
+    """
 
     def __init__(self, rows: Sequence[int]) -> None:
         self.rows = tuple(rows)
@@ -134,7 +137,8 @@ class MissingVector(FedguardError, LookupError):
         self.vector, self.known = vector, tuple(sorted(known))
         super().__init__(
             f"the defence needs the server's vector {vector!r} and the round brings "
-            f"{', '.join(self.known) or 'none'}: hand it in as vectors={{{vector!r}: ...}}"
+            f"{', '.join(self.known) or 'none'}: a Cohort takes vectors={{{vector!r}: ...}}, for a "
+            "root update GuardedStrategy takes root=... and a scenario root_examples"
         )
 
 

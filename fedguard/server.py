@@ -21,6 +21,7 @@ __all__ = ["SUSPECT_ABOVE", "Policy", "commit_round", "rehearse", "step"]
 
 SUSPECT_ABOVE = 5.0
 """The default threshold of suspicion; docs/defences.md has recall and false alarms around it."""
+NOBODY = "no admissible update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     that are not finite are refused, never planned on. When the defence cannot run the round is
     held: the model stays and the report says why.
     """
+    if not cohort.updates:
+        faults = tuple(_verdicts(cohort, [], None, {}, policy.suspect_above))
+        report = RoundReport(state.round + 1, policy.defence.name, faults, NOBODY)
+        return None, report, State(state.round + 1, state.defence)
     blocks = InMemory([update.delta for update in cohort.updates])
     remembered = initial_state(policy.defence) if state.defence is None else state.defence
     probes = [gram, *(each for scorer in policy.scorers for each in scorer.probes)]
@@ -105,7 +110,7 @@ def _aggregate(
 ) -> Aggregate | str:
     """The aggregate of the admitted rows, or why there is none."""
     if not admitted:
-        return "no admissible update"
+        return NOBODY
     known: Statistics | None = statistics
     if len(admitted) < blocks.n:
         own = range(blocks.n, statistics.n)  # the stages' own vectors

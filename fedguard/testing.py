@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
 
 from fedguard.blocks import Debug, InMemory
 from fedguard.defence import Defence, aggregate, stages_of
-from fedguard.errors import NonFiniteUpdate, TooFewUpdates
+from fedguard.errors import CannotAggregate, NonFiniteUpdate, TooFewUpdates
 from fedguard.probes import Context
 from fedguard.types import Array
 
 __all__ = [
     "CHECKS",
     "check_any_column_cut",
+    "check_any_memory_layout",
     "check_backends_agree",
     "check_bounds_wild_rows",
     "check_client_order",
@@ -60,6 +62,23 @@ def check_any_column_cut(defence: Defence, rows: Array, context: Context | None 
         blocks = InMemory(rows, block_columns=columns)
         cut = aggregate(defence, blocks, context=context).vector
         _close(cut, whole, f"{defence.name}, blocks of {columns} columns")
+
+
+def check_any_memory_layout(defence: Defence, rows: Array, context: Context | None = None) -> None:
+    """Read-only, column by column, backwards or with gaps: the same bits; without columns too."""
+    plain = aggregate(defence, rows, context=context).vector.tobytes()
+    fixed, gaps = rows.copy(), np.zeros((len(rows), 2 * rows.shape[1] + 3), rows.dtype)
+    fixed.flags.writeable = False
+    gaps[:, 3::2] = rows
+    backwards = rows[::-1, ::-1].copy()[::-1, ::-1]
+    for same in (fixed, np.asfortranarray(rows), gaps[:, 3::2], backwards):
+        vector = aggregate(defence, same, context=context).vector
+        assert vector.tobytes() == plain, f"{defence.name}: strides {same.strides} differ"
+    if context is not None:
+        vectors = {name: vector[:0] for name, vector in context.vectors.items()}
+        context = context._replace(vectors=vectors)
+    with suppress(CannotAggregate):  # nobody need be trusted who says nothing
+        assert aggregate(defence, rows[:, :0], context=context).vector.shape == (0,)
 
 
 def check_client_order(defence: Defence, rows: Array, context: Context | None = None) -> None:
@@ -146,8 +165,8 @@ def check_bounds_wild_rows(
 ) -> None:
     """f rows anywhere, however far, move the vector by no more than a few honest diameters.
 
-    Alone and in company, apart and identical, equally far and one much farther than the others,
-    up to the largest float32 whose square still fits a plan.
+    Alone and in company, apart and identical, equally far, one much farther than the others, and
+    each much farther than the next, up to the largest float32 whose square still fits a plan.
     """
     directions = np.random.default_rng(2).normal(size=(f, rows.shape[1])).astype(rows.dtype)
     for size in (1e1, 1e2, 1e6, 1e10, 1e18, 1e30, 1e36):
@@ -155,7 +174,9 @@ def check_bounds_wild_rows(
         mixed = sizes.copy()
         mixed[1:] = 10.0
         crowd = np.repeat(directions[:1], f, axis=0)
-        for wild in (directions * sizes, crowd * sizes, directions * mixed, crowd[:1] * size):
+        steps = (size ** (1.0 / np.arange(1, f + 1))).astype(rows.dtype)[:, None]
+        alone = crowd[:1] * size
+        for wild in (directions * sizes, crowd * sizes, directions * mixed, crowd * steps, alone):
             honest = rows[len(wild) :]
             centre = honest.mean(axis=0)
             diameter = float(np.linalg.norm(honest - centre, axis=1).max())
@@ -167,6 +188,7 @@ def check_bounds_wild_rows(
 
 CHECKS: tuple[Callable[[Defence, Array, Context | None], None], ...] = (
     check_any_column_cut,
+    check_any_memory_layout,
     check_client_order,
     check_inputs_untouched,
     check_same_bits_again,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedguard.blocks.protocol import Blocks, OnBlock
+from fedguard.blocks.protocol import Blocks, OnBlock, Terms
 from fedguard.errors import FedguardError, StageFailed
 from fedguard.types import Array
 
@@ -42,6 +42,12 @@ class Debug(Blocks):
     def take(self, rows: Sequence[int]) -> Debug:
         return Debug(self._blocks.take(rows))
 
+    def write(self, function: OnBlock[Array], out: Array) -> None:
+        Blocks.write(self._blocks, _checked(function), out)
+
+    def total(self, function: OnBlock[Terms]) -> Terms | None:
+        return Blocks.total(self._blocks, _checked(function))
+
     def map(self, function: OnBlock[T]) -> Iterator[T]:
         return self._blocks.map(_checked(function))
 
@@ -62,7 +68,8 @@ def _checked(function: OnBlock[T]) -> Callable[[Array, slice], T]:
             ) from error
         if not _same(own, before):
             raise StageFailed(name, columns, block.shape, "it changed its input")
-        if isinstance(result, np.ndarray) and np.shares_memory(result, own):
+        parts = result if isinstance(result, tuple) else (result,)
+        if any(isinstance(part, np.ndarray) and np.shares_memory(part, own) for part in parts):
             raise StageFailed(name, columns, block.shape, "it returned a view of its input")
         if not _same(result, again):
             raise StageFailed(name, columns, block.shape, "it answered differently twice")

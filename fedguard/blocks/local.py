@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 FEW_VALUES = 4 * 2**20
 """Under this many values threads cost more than they gain."""
-RUNS_A_THREAD = 8
+RUNS_A_THREAD = 4
 """Few enough that fetching the next run costs nothing, enough that no thread waits long."""
 
 

@@ -112,6 +112,8 @@ def _rows_of(path: Path, ndim: int) -> list[_Row]:
     if len(shape) != ndim or (by_column and ndim > 1):
         wanted = "(n, d), row by row" if ndim == 2 else "(d,)"
         raise ShapeMismatch(f"{path} must hold an array of shape {wanted}, it has {shape}")
+    if min(shape) < 0:
+        raise UnreadableUpdate(str(path), f"it promises an array of shape {shape}")
     worked_dtype([dtype])
     *_, d = shape
     n = shape[0] if ndim == 2 else 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import cache
+from threading import Lock
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -42,9 +42,7 @@ def share_out(function: Callable[[S], T], items: Sequence[S], threads: int) -> l
     others = [_helpers().submit(work) for _ in range(min(threads, len(items)) - 1)]
     work()
     for each in others:
-        if (
-            not each.cancel()
-        ):  # one that is still busy, or waits for another cohort's, is not needed
+        if not each.cancel():  # unless it never began: all helpers may be another cohort's
             each.result()
     if failures:
         raise failures[min(failures)]
@@ -57,20 +55,35 @@ def _helpers() -> ThreadPoolExecutor:
 
     A child process that was forked has none of them and makes its own.
     """
-    os.register_at_fork(after_in_child=_helpers.cache_clear)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_helpers.cache_clear)
     others = max(available_cores() - 1, 1)
     return ThreadPoolExecutor(others, thread_name_prefix="fedguard-blocks")
 
 
+class _OneBlasThread:
+    """Limits BLAS while anyone is inside: the first in sets the limit, the last out lifts it."""
+
+    def __init__(self) -> None:
+        self._controller, self._lock, self._inside = ThreadpoolController(), Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limit.restore_original_limits()
+
+
 @cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
+def one_blas_thread() -> _OneBlasThread:
     """Run BLAS in the calling thread: blocks fit the cache, and the bits depend on no core count.
 
     (A threaded OpenBLAS also spins after each call and slows whatever runs next.)
     """
-    limits: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
-    return limits
+    return _OneBlasThread()

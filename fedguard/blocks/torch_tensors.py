@@ -27,8 +27,8 @@ class TorchTensors(Blocks):
     """An (n, d) tensor or a sequence of (d,) tensors of one dtype on one device.
 
     float16 and bfloat16 are widened to float32 block by block. Only planning and the one row of
-    the answer leave the device. A device's bits are its own: the same every time, close to but
-    not those of the other backends. Raises `ShapeMismatch`.
+    the answer leave the device (AlignIns counts sizes on the CPU). A device's bits are its own:
+    the same every time, close to but not those of the other backends. Raises `ShapeMismatch`.
 
     >>> list(TorchTensors(torch.eye(3)).map(lambda block, columns: tuple(block.shape)))
     [(3, 3)]

@@ -175,10 +175,12 @@ class GuardedStrategy(Strategy):
     def _rehearse(self) -> None:
         """Raise what no round could do; what only a small round cannot is told."""
         vectors = ("model", "root") if self._root else ("model",)
-        try:
-            rehearse(self.policy.defence, self._min_nodes, vectors)
-        except CannotAggregate as error:
-            log(WARNING, "rounds of %s updates will be held: %s", self._min_nodes, error)
+        for few, told in ((self._min_nodes, "of"), (self._min_nodes - 1, "with one refused of")):
+            try:
+                rehearse(self.policy.defence, few, vectors)
+            except CannotAggregate as error:
+                log(WARNING, "a round %s %s updates will be held: %s", told, self._min_nodes, error)
+                break
 
     def _cohort(self, layout: Layout, replies: Iterable[Message], server_round: int) -> Cohort:
         base = layout.flat(self._model)

@@ -31,8 +31,8 @@ def _agreement_by_size(block: Array, columns: slice) -> Float64:
 agreement_by_size = Probe("agreement_by_size", _agreement_by_size, linear=False, collective=True)
 """How many values of every row have each size, and how many of them the principal sign.
 
-The principal sign of a coordinate is the one most rows have. Sizes fall in eight classes an
-octave; float64, shape (n, 2, classes), classes from the largest to the smallest.
+The principal sign of a coordinate is the one most rows have. Sizes fall in two classes an octave;
+float64, shape (n, 2, classes), classes from the largest to the smallest.
 """
 
 
@@ -44,7 +44,7 @@ def principal_sign_agreement(counts: Float64, share: float) -> Float64:
     total, agreeing = np.cumsum(counts, axis=2).transpose(1, 0, 2)
     wanted = share * total[0, -1]
     found = [np.interp(wanted, each, agreed) for each, agreed in zip(total, agreeing, strict=True)]
-    agreement: Float64 = np.array(found) / wanted
+    agreement: Float64 = np.array(found) / np.maximum(wanted, 1.0)
     return agreement
 
 
@@ -54,8 +54,10 @@ def alignins(radius: float = 1.0, share: float = 0.3) -> Stage:
     Two figures a row: its cosine with the vector "model", and the part of its `share` of largest
     values that has the principal sign. Rows beyond `radius` robust standard deviations
     (1.4826 MAD; the authors' own scale, the standard deviation, is one that attackers can
-    stretch) in either are dropped; the kept ones are clipped to their median norm. A radius of 1
-    drops a third of the honest rows by each figure. When nobody is left the round is held.
+    stretch) in either are dropped; the kept ones are clipped to their median norm, or to that of
+    all rows where it is less, since neither figure sees length and the kept may mostly be bad. A
+    radius of 1 drops a third of the honest rows by each figure. When nobody is left the round is
+    held.
 
     Bound: n >= 3
     Source: Xu et al., CVPR 2025, algorithm 1, "Detecting Backdoor Attacks in Federated Learning
@@ -74,7 +76,7 @@ def alignins(radius: float = 1.0, share: float = 0.3) -> Stage:
         kept = strange <= radius
         if not kept.any():
             raise NothingTrusted(name)
-        limit = float(np.median(lengths[kept]))
+        limit = float(min(np.median(lengths), np.median(lengths[kept])))
         weights = np.where(kept, clip_factors(lengths, limit), 0.0) / np.count_nonzero(kept)
         return Linear(np.append(weights, 0.0)[None, :]), state
 

@@ -47,7 +47,8 @@ def bulyan(f: int) -> Stage:
     """Choose n - 2f rows by repeated Krum; average per coordinate the n - 4f nearest their median.
 
     No coordinate can be pulled beyond the honest ones, which a distance alone does not promise.
-    Uses few of the rows when f is large: honest minorities are dropped twice.
+    Uses few of the rows when f is large: honest minorities are dropped twice. Planning costs n^3:
+    half a second at n = 500.
 
     Bound: n >= 4f + 3
     Source: El Mhamdi et al., ICML 2018, section 4, "The Hidden Vulnerability of Distributed

@@ -43,7 +43,7 @@ def centred_clipping(tau: float, iterations: int = 3) -> Stage:
         return [last]
 
     def remember(last: Any, context: Context, rows: Array) -> Any:
-        return rows[0]
+        return rows[0].copy()
 
     probes = (border,) if iterations == 1 else (gram,)
     name = label("centred_clipping", tau=tau, iterations=None if iterations == 3 else iterations)

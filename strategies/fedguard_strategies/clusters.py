@@ -24,8 +24,6 @@ def majority_cluster(distances: Float64) -> NDArray[np.intp]:
     one, other = np.triu_indices(n, 1)
     for link in np.argsort(distances[one, other], kind="stable"):
         into, gone = whose[one[link]], whose[other[link]]
-        if len(members[into]) > n // 2:
-            break
         if into != gone:
             for row in members[gone]:
                 whose[row] = into
@@ -41,8 +39,11 @@ def largest_shifted(points: Float64) -> NDArray[np.intp]:
     Flat kernel; the bandwidth is the mean distance of a point to the nearest half of the others'
     farthest. Of two clusters of a size the denser wins.
     """
+    _, whose, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     among = np.linalg.norm(points[:, None] - points[None], axis=2)
     bandwidth = float(np.sort(among, axis=1)[:, max(len(points) // 2 - 1, 0)].mean())
+    if bandwidth == 0.0:  # most points are equal
+        return np.flatnonzero(whose.ravel() == np.argmax(counts))
     modes = points
     for _ in range(SHIFTS):
         inside = np.linalg.norm(modes[:, None] - points[None], axis=2) <= bandwidth

@@ -26,7 +26,8 @@ def dnc(f: int, c: float = 1.0) -> Stage:
 
     The paper repeats this on random samples of coordinates because it cannot afford all; the Gram
     matrix covers all of them at once, so there is one turn and no seed. One direction is all it
-    sees: colluders in several orthogonal ones hide behind the farthest. Falls to ALIE at 20 %.
+    sees: colluders in orthogonal ones hide behind the farthest, and one loud row moves the mean
+    to hide the next, without bound: put `clip_by_median_norm()` before it. Falls to ALIE at 20 %.
 
     Bound: n >= 2f + 1 and n > c f
     Source: Shejwalkar and Houmansadr, NDSS 2021, algorithm 2, "Manipulating the Byzantine"

@@ -14,6 +14,9 @@ from fedguard_strategies.geometry import cosines
 
 __all__ = ["fltrust"]
 
+SHORTEST = 1e-9
+"""Of the root's length: below it float32 has lost the squares, and rescaling would go anywhere."""
+
 
 def fltrust() -> Stage:
     """Average rows rescaled to the root update's length, weighed by ReLU of their cosine with it.
@@ -31,6 +34,7 @@ def fltrust() -> Stage:
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
         lengths = rows.norms
         trust = np.clip(cosines(rows.border)[-1, :-1], 0.0, None)  # the last row is the root
+        trust[lengths[:-1] <= SHORTEST * lengths[-1]] = 0.0
         if not trust.any():
             raise NothingTrusted(name)
         weights = np.zeros((1, rows.n))

@@ -12,8 +12,8 @@ from fedguard.types import Array
 
 __all__ = ["CLASSES", "count_by_size"]
 
-DROPPED_BITS = 20
-"""Of a float32: what is left is eight bits of exponent and three of mantissa."""
+DROPPED_BITS = 22
+"""Of a float32: what is left is eight bits of exponent and one of mantissa."""
 CLASSES = 2 ** (31 - DROPPED_BITS)
 
 
@@ -31,8 +31,8 @@ def _count(rows: Any, marked: Any, counts: Any) -> None:
 def count_by_size(rows: Array, marked: Array) -> Float64:
     """Values in every class of size, and of these the marked ones: float64, (n, 2, CLASSES).
 
-    `rows` is finite or not, float, shape (n, columns), `marked` bool of that shape. Eight classes
-    an octave, the largest values first.
+    `rows` is finite or not, float, shape (n, columns), `marked` bool of that shape. Two classes an
+    octave, the largest values first.
     """
     counts = np.zeros((rows.shape[0], 2, CLASSES))
     _count(rows, marked, counts)

@@ -36,7 +36,8 @@ def client_momentum(beta: float = 0.9, forget_after: int = 20) -> Stage:
     """
     need(0 <= beta < 1, "beta must lie in [0, 1)", beta)
     is_count("forget_after", forget_after, 1)
-    name = label("client_momentum", beta=beta)
+    changed = {} if forget_after == 20 else {"forget_after": forget_after}
+    name = label("client_momentum", beta=beta, **changed)
 
     def recall(kept: dict[str, Momentum], context: Context) -> list[Vector | None]:
         return [kept[each].average if each in kept else None for each in context.clients]

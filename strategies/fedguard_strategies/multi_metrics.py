@@ -44,7 +44,8 @@ def multi_metrics(p: float = 0.3) -> Stage:
 
     Manhattan length, Euclidean length and cosine between the client's model and the vector
     "model" are whitened by their covariance, so no metric is chosen beforehand. Keeps few rows
-    whoever attacks, so honest minorities rarely count.
+    whoever attacks, so honest minorities rarely count. One loud row makes all others look alike,
+    the next loud one too: put `clip_by_median_norm()` before it.
 
     Bound: n >= 3
     Source: Huang et al., ICCV 2023, equations 3-7, "Multi-metrics Adaptively Identifies Backdoors

@@ -53,7 +53,7 @@ def clip_by_median_norm() -> Stage:
 def arc(f: int) -> Stage:
     """Adaptive robust clipping: scale the k = floor(2 (f/n) (n-f)) longest rows down to the next.
 
-    The only clipping that keeps a robust rule's guarantee. Leaves n rows; put it first.
+    Unlike a fixed limit it keeps a robust rule's guarantee. Leaves n rows; put it first.
 
     Bound: n >= 2f + 1
     Source: Allouah et al., 2024 (arXiv 2405.14432), algorithm 2

@@ -18,7 +18,7 @@ __all__ = ["rlr"]
 def _turned_where_few_agree(rows: Array, columns: slice, threshold: int) -> Array:
     xp = array_namespace(rows)
     agreed = xp.abs(xp.sum(xp.sign(rows), axis=0, keepdims=True)) >= threshold
-    average = xp.ones_like(rows[:, :1]).T @ rows / rows.shape[0]
+    average = xp.full_like(rows[:, :1], 1.0 / rows.shape[0]).T @ rows
     turned: Array = xp.where(agreed, average, -average)
     return turned
 
@@ -26,8 +26,10 @@ def _turned_where_few_agree(rows: Array, columns: slice, threshold: int) -> Arra
 def rlr(threshold: int) -> Stage:
     """Average, and turn around each coordinate whose signs sum to less than `threshold` in size.
 
-    Meant against backdoors: f clients cannot carry a coordinate if f + 1 <= threshold <= n - f.
-    Bounds no size (put a clipping before it), and deep networks hardly train behind it.
+    Meant against backdoors: f clients cannot carry a coordinate that the others leave alone if
+    threshold > f, nor turn one around that all others agree on if threshold <= n - 2f; any other
+    whose signs sum to less than threshold + f without them they can. Bounds no size (put a
+    clipping before it), and deep networks hardly train behind it.
 
     Bound: n >= threshold
     Source: Ozdayi, Kantarcioglu and Gel, AAAI 2021, equation 4, "Defending against Backdoors in

@@ -51,7 +51,7 @@ def signguard(lower: float = 0.1, upper: float = 3.0) -> Stage:
         kept = (lengths >= lower * middle) & (lengths <= upper * middle)
         counts = rows.values[sign_counts]
         alike = np.zeros(rows.n, bool)
-        alike[largest_shifted(counts / counts.sum(axis=1, keepdims=True))] = True
+        alike[largest_shifted(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))] = True
         kept &= alike
         if not kept.any():
             raise NothingTrusted(name)

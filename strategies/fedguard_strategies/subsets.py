@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedguard.defence import Linear, Stage
 from fedguard.errors import OverBudget
 from fedguard.probes import Float64, Statistics, gram
-from fedguard_strategies.bounds import f_is_count, label
+from fedguard_strategies.bounds import f_is_count, label, need
 from fedguard_strategies.dnc import outlier_scores
 from fedguard_strategies.geometry import centred, least, squared_distances
 from fedguard_strategies.nearness import average_of
@@ -95,19 +95,17 @@ def mda(f: int) -> Stage:
     guarantee needs more honest rows the farther they spread: it asks for kappa, not for n.
 
     Bound: n >= 2f + 1
-    Source: El Mhamdi et al., 2018 (arXiv 1911.07537), section 3.2, "Genuinely Distributed
+    Source: El Mhamdi et al., PODC 2020 (arXiv 1905.03853), section 3, "Genuinely Distributed
         Byzantine Machine Learning"; Rousseeuw, 1985, "Multivariate estimation with high breakdown
         point"
     """
     f_is_count(f)
-    name = label("mda", f=f)
+    need(f <= MDA_LARGEST_F, f"f must be {MDA_LARGEST_F} at most, or the search takes too long", f)
 
     def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
-        if f > MDA_LARGEST_F:
-            raise OverBudget(name, rows.n, f"f may be {MDA_LARGEST_F} at most")
         return average_of(smallest_diameter(rows.gram, f), rows.n), state
 
-    return Stage(name, 2 * f + 1, "n >= 2f + 1", plan, probes=(gram,))
+    return Stage(label("mda", f=f), 2 * f + 1, "n >= 2f + 1", plan, probes=(gram,))
 
 
 def smallest_spread(gram: Float64, f: int) -> NDArray[np.intp]:
@@ -174,10 +172,11 @@ def smea(f: int) -> Stage:
     """Smallest maximum eigenvalue averaging: the n - f rows of least spread in any direction.
 
     Exact: it looks at all C(n, f) subsets and is refused where these times n^2 exceed 10^9, as
-    at n = 50 from f = 5 on. CAF comes close in polynomial time.
+    at n = 50 from f = 5 on: then the round is held, so leave room for clients that join later.
+    CAF comes close in polynomial time.
 
     Bound: n >= 2f + 1
-    Source: Allouah et al., IEEE SaTML 2023, section IV, "On the Privacy-Robustness-Utility
+    Source: Allouah et al., ICML 2023, section IV, "On the Privacy-Robustness-Utility
         Trilemma in Distributed Learning" (arXiv 2302.04787)
     """
     f_is_count(f)

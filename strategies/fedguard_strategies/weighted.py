@@ -61,11 +61,16 @@ class _Kept(NamedTuple):
     last: int
 
 
-def _kept(weights: Float64, dropped: float) -> _Kept:
-    """What lies between the quantiles `dropped` and 1 - `dropped`; around a half, its middle."""
+def _kept(weights: Float64, dropped: float, f: int) -> _Kept:
+    """What lies between the quantiles `dropped` and 1 - `dropped`; around a half, its middle.
+
+    No f rows weigh more than is dropped, not by a unit of rounding: a unit of a row of any size
+    is as bad as the row.
+    """
     shares = np.rint(weights * WHOLE).astype(np.int64)
     whole = int(shares.sum())
-    first = min(round(dropped * whole), (whole - 1) // 2)
+    heaviest = int(np.sort(shares)[len(shares) - f :].sum())
+    first = min(max(round(dropped * whole), heaviest), (whole - 1) // 2)
     return _Kept(shares, first, whole - first)
 
 
@@ -97,7 +102,7 @@ def weighted_mean(cap: float = 2.0) -> Stage:
 
     Bound: n >= 1
     Source: McMahan et al., AISTATS 2017, algorithm 1; capped as in Portnoy et al., 2020
-        (arXiv 2012.13228), section 4, "Towards Federated Learning with Byzantine-Robust Client
+        (arXiv 2004.04986), section 4, "Towards Federated Learning with Byzantine-Robust Client
         Weighting"
     """
     _cap_is_valid(cap)
@@ -116,11 +121,11 @@ def weighted_median(cap: float = 2.0) -> Stage:
     harmless while f cap < n / 2.
 
     Bound: n >= 1
-    Source: Portnoy et al., 2020 (arXiv 2012.13228), section 4; Pillutla et al., IEEE TSP 2022,
+    Source: Portnoy et al., 2020 (arXiv 2004.04986), section 4; Pillutla et al., IEEE TSP 2022,
         section 2 for weights
     """
     _cap_is_valid(cap)
-    return _trimmed(label("weighted_median", cap=cap), cap, lambda n: 0.5, 1, "n >= 1")
+    return _trimmed(label("weighted_median", cap=cap), cap, lambda n: 0.5, 0, 1, "n >= 1")
 
 
 def weighted_trimmed_mean(f: int, cap: float = 2.0) -> Stage:
@@ -130,21 +135,22 @@ def weighted_trimmed_mean(f: int, cap: float = 2.0) -> Stage:
 
     Bound: n >= floor(2 f cap) + 1
     Source: Yin et al., ICML 2018, definition 2; weighted as in Portnoy et al., 2020
-        (arXiv 2012.13228), section 4
+        (arXiv 2004.04986), section 4
     """
     f_is_count(f)
     _cap_is_valid(cap)
     name = label("weighted_trimmed_mean", f=f, cap=cap)
     least = floor(2 * f * cap) + 1
-    return _trimmed(name, cap, lambda n: f * cap / n, least, "n >= floor(2 f cap) + 1")
+    bound = "n >= floor(2 f cap) + 1"
+    return _trimmed(name, cap, lambda n: f * cap / n, f, least, bound)
 
 
 def _trimmed(
-    name: str, cap: float, dropped: Callable[[int], float], least: int, bound: str
+    name: str, cap: float, dropped: Callable[[int], float], f: int, least: int, bound: str
 ) -> Stage:
     def plan(rows: Statistics, state: Any) -> tuple[Blockwise, Any]:
         claims = rows.whose(name).examples
-        kept = _kept(capped_weights(claims, cap), dropped(len(claims)))
+        kept = _kept(capped_weights(claims, cap), dropped(len(claims)), f)
         return Blockwise(partial(_mean_between, kept=kept)), state
 
     return Stage(name, least, bound, plan, blockwise=True)

@@ -10,7 +10,20 @@ import pytest
 from counting import count_passes
 
 import fedguard_strategies as rules
-from fedguard import Blockwise, Stage, aggregate, chain, passes, testing
+from fedguard import (
+    Blockwise,
+    Cohort,
+    Fault,
+    Policy,
+    Stage,
+    State,
+    Update,
+    aggregate,
+    chain,
+    passes,
+    step,
+    testing,
+)
 from fedguard.defence import Defence
 from fedguard.errors import NonFiniteUpdate
 from fedguard.probes import Context
@@ -55,14 +68,18 @@ CASES = {
     "monna": Case(rules.monna(F), F),
     "monna of one client": Case(rules.monna(F, pivot="01"), F),
     "cge": Case(rules.cge(F), F),
-    "dnc": Case(rules.dnc(F), F),
+    "dnc": Case(rules.dnc(F)),
+    "clip_by_median_norm, dnc": Case(chain(rules.clip_by_median_norm(), rules.dnc(F)), F),
     "fltrust": Case(rules.fltrust(), F),
     "flame": Case(rules.flame(), F),
     "foolsgold": Case(rules.foolsgold()),
     "signguard": Case(rules.signguard(), F),
     "rlr": Case(rules.rlr(4)),
     "arc, rlr": Case(chain(rules.arc(F), rules.rlr(4)), F),
-    "multi_metrics": Case(rules.multi_metrics(), F),
+    "multi_metrics": Case(rules.multi_metrics()),
+    "clip_by_median_norm, multi_metrics": Case(
+        chain(rules.clip_by_median_norm(), rules.multi_metrics()), F
+    ),
     "alignins": Case(rules.alignins(), F),
     "client_momentum": Case(chain(rules.client_momentum(), rules.trimmed_mean(F)), F),
     "weighted_mean": Case(rules.weighted_mean()),
@@ -113,6 +130,28 @@ def test_promise(name: str, check, rows: np.ndarray, context: Context) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].f])
 def test_wild_rows_are_bounded(name: str, rows: np.ndarray, context: Context) -> None:
     testing.check_bounds_wild_rows(CASES[name].defence, rows, CASES[name].f, context)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].f])
+def test_wild_rows_that_claim_everything_are_bounded(
+    name: str, rows: np.ndarray, context: Context
+) -> None:
+    f = CASES[name].f
+    claims = (100,) * (len(rows) - f) + (2**53,) * f
+    lying = context._replace(examples=claims)
+    testing.check_bounds_wild_rows(CASES[name].defence, rows, f, lying)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_round_of_nobody_is_held(name: str, rows: np.ndarray, context: Context) -> None:
+    """At first and after a round that left the stages' vectors behind."""
+    policy, state = Policy(CASES[name].defence), State()
+    updates = [Update(*pair) for pair in zip(context.clients, rows, strict=True)]
+    for sent in ((), updates, ()):
+        cohort = Cohort.of(sent, [Fault("silent", "no-reply")], context.vectors)
+        vector, report, state = step(state, cohort, policy)
+        assert (vector is None) == (report.held is not None) == (not sent)
+        assert "silent" in {verdict.client for verdict in report.verdicts}
 
 
 def test_a_probe_after_a_block_wise_stage_costs_a_pass() -> None:

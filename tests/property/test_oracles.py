@@ -13,7 +13,7 @@ from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 import fedguard_strategies as rules
 from fedguard import InMemory, aggregate, chain
 from fedguard.defence import Defence, transform
-from fedguard.errors import NothingTrusted, OverBudget
+from fedguard.errors import InvalidParameter, NothingTrusted, OverBudget
 from fedguard.probes import Context
 from fedguard_strategies.alignins import principal_sign_agreement
 from fedguard_strategies.clusters import largest_shifted, majority_cluster
@@ -84,8 +84,8 @@ def test_mda_looks_where_enumeration_cannot() -> None:
     found = smallest_diameter(rows @ rows.T, 20)  # of 4e15 subsets
     far = np.linalg.norm(rows, axis=1) > 12
     assert not far[found].any()
-    with pytest.raises(OverBudget, match="25"):
-        answer(rules.mda(26), rng.normal(size=(60, 3)))
+    with pytest.raises(InvalidParameter, match="f must be 25 at most"):
+        rules.mda(26)
 
 
 @given(seeds, st.integers(3, 10), st.integers(0, 4), st.integers(1, 6))
@@ -233,15 +233,19 @@ def test_foolsgold_remembers_clients_not_rows() -> None:
     context = Context(names, (None,) * 4)
     first = aggregate(rules.foolsgold(), rows, context=context)
     other = rng.normal(size=(3, 500))
-    later = aggregate(
-        rules.foolsgold(), other, first.state, context=Context(names[1:], (None,) * 3)
-    )
+    three = Context(names[1:], (None,) * 3)
+    later = aggregate(rules.foolsgold(), other, first.state, context=three)
     assert set(later.state[0]) == set(names)
-    assert (later.state[0]["a"] == first.state[0]["a"]).all()
+    assert (later.state[0]["a"].sketch == first.state[0]["a"].sketch).all()
     alone = aggregate(rules.foolsgold(), rows[1:] + other)
     fresh = {"0": "b", "1": "c", "2": "d"}
     for row, name in fresh.items():
-        assert later.state[0][name] == pytest.approx(alone.state[0][row])
+        assert later.state[0][name].sketch == pytest.approx(alone.state[0][row].sketch)
+    forgetful = rules.foolsgold(forget_after=1)
+    state = aggregate(forgetful, rows, context=context).state
+    for _ in range(2):
+        state = aggregate(forgetful, other, state, context=three).state
+    assert set(state[0]) == set(names[1:])
 
 
 @given(seeds, st.integers(4, 25), st.integers(1, 3))
@@ -308,7 +312,7 @@ def test_principal_signs(seed: int, n: int, share: float) -> None:
         largest = np.argsort(-np.abs(row))[: int(share * 4000)]
         expected.append(np.mean(np.sign(row[largest]) == principal[largest]))
     found = principal_sign_agreement(count_by_size(rows, np.sign(rows) == principal), share)
-    assert found == pytest.approx(expected, abs=0.02)  # the class in which the share ends is split
+    assert found == pytest.approx(expected, abs=0.03)  # the class in which the share ends is split
 
 
 def test_alignins_drops_who_points_elsewhere() -> None:
@@ -323,6 +327,30 @@ def test_alignins_drops_who_points_elsewhere() -> None:
     lengths = np.linalg.norm(rows, axis=1)
     clipped = np.minimum(1.0, np.median(lengths[2:]) / lengths[2:]) / 8
     assert weights == pytest.approx(np.concatenate([[0.0, 0.0], clipped]))
+
+
+def test_alignins_bounds_colluders_that_copy_a_central_row() -> None:
+    rng = np.random.default_rng(0)
+    model, shared = rng.normal(size=200), rng.normal(size=200)
+    for central in range(7):
+        rows = shared + rng.normal(size=(10, 200))
+        rows[7:] = 1e30 * rows[central]
+        for radius in (0.5, 1.0, 3.0):
+            try:
+                vector = answer(rules.alignins(radius), rows, model=model)
+            except NothingTrusted:
+                continue
+            assert np.linalg.norm(vector) < 2 * np.linalg.norm(rows[:7], axis=1).max()
+
+
+def test_fltrust_does_not_scale_up_what_float32_cannot_measure() -> None:
+    root = np.zeros(10**5, np.float32)
+    root[0] = 1.0
+    bad = np.full(10**5, 2.6e-23, np.float32)  # squares are zero, the product with the root is not
+    bad[0] = 4e-23
+    good = root + 0.01
+    vector = answer(rules.fltrust(), np.stack([bad, good]), root=root)
+    assert np.linalg.norm(vector) == pytest.approx(1.0, rel=1e-3)
 
 
 @given(seeds, st.integers(1, 4), st.integers(2, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -55,6 +56,16 @@ def test_the_table_is_what_its_data_say() -> None:
     assert rounds
     text = page(cells, data["command"], dataset[1], int(rounds[1]))
     assert (ROOT / "docs" / "defences.md").read_text(encoding="utf8") == text
+
+
+def test_the_benchmarks_are_what_their_data_say() -> None:
+    spec = importlib.util.spec_from_file_location("page", ROOT / "benchmarks" / "page.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf8"))
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf8") == module.page(data)
 
 
 def test_links_lead_somewhere() -> None:

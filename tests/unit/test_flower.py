@@ -14,6 +14,7 @@ import fedguard_strategies as rules
 from fedguard import MemoryStore, Policy, RoundReport, chain
 from fedguard.errors import ConfigError, InvalidParameter, MissingVector
 from fedguard.flower import GuardedStrategy, Layout
+from fedguard.flower import strategy as strategy_module
 from fedguard.flower.strategy import name_of_node
 from fedguard_strategies.recipes import standard_scorers
 
@@ -279,6 +280,16 @@ def test_the_server_brings_its_model_and_its_root_update() -> None:
     )
     assert reports[0].held == "fltrust() trusts no update of this round"
     assert arrays["bias"].numpy() == pytest.approx(0.0)
+
+
+def test_a_round_without_room_for_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(strategy_module, "log", lambda _, text, *values: told.append(text % values))
+    run(HONEST, Policy(rules.trimmed_mean(2)))
+    assert any("a round with one refused of 5 updates will be held" in line for line in told)
+    told.clear()
+    run(HONEST, Policy(rules.trimmed_mean(1)))
+    assert not any("will be held" in line for line in told)
 
 
 def test_a_missing_root_is_told_before_anyone_trains() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from fedguard.errors import ConfigError, MissingData, OverBudget, TooFewUpdates, UnknownName
+from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
 from fedguard_simulations import data
 from fedguard_simulations import scenario as scenario_module
 from fedguard_simulations.scenario import Expectation, Scenario, load_scenario, scenarios
@@ -60,7 +60,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"root_examples": -1}, ConfigError, "root_examples must not be negative"),
         ({"defence": "fltrust()"}, LookupError, "needs the server's vector 'root'"),
         ({"defence": "chain(nnm(f=4), foolsgold())"}, ValueError, "put it before stages that mix"),
-        ({"defence": "mda(f=26)", "clients": 60}, OverBudget, "f may be 25 at most"),
+        ({"defence": "mda(f=26)", "clients": 60}, ValueError, "f must be 25 at most"),
         ({"defence": "nnm(f=4)"}, ValueError, "end it with a rule"),
         ({"partition": "dirichlet(alpa=1)"}, UnknownName, "did you mean 'alpha'"),
         ({"partition": "dirichlet(alpha=0)"}, ValueError, "alpha must be positive"),

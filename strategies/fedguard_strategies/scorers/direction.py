@@ -7,7 +7,7 @@ import numpy as np
 from fedguard.probes import Float64, Statistics, gram
 from fedguard.scoring import Scorer, robust_z
 from fedguard_strategies.geometric_median import weiszfeld
-from fedguard_strategies.geometry import norms
+from fedguard_strategies.geometry import cosines
 
 __all__ = ["direction"]
 
@@ -22,13 +22,11 @@ def direction() -> Scorer:
     """
 
     def score(rows: Statistics) -> Float64:
-        lengths = norms(rows.gram)
-        scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        cosines = scale[:, None] * rows.gram * scale[None, :]
-        weights = weiszfeld(cosines)
-        towards, whole = cosines @ weights, weights @ cosines @ weights
-        without = towards - weights * np.diagonal(cosines)
-        squared = whole - 2 * weights * towards + weights**2 * np.diagonal(cosines)
+        angles = cosines(rows.gram)
+        weights = weiszfeld(angles)
+        towards, whole = angles @ weights, weights @ angles @ weights
+        without = towards - weights * np.diagonal(angles)
+        squared = whole - 2 * weights * towards + weights**2 * np.diagonal(angles)
         length = np.sqrt(np.clip(squared, np.finfo(np.float64).tiny, None))
         return robust_z(-without / length)
 
