@@ -29,7 +29,7 @@ from peers import OURS, Cohort, Contest, cohort, contests, references
 
 FEW_SECONDS = 1.0
 """What all turns of one call may take together; one turn may take up to the limit."""
-MOST_TURNS = 15
+MOST_TURNS = 7
 MOST_SUBSETS = 5000
 WARMED = 100_000
 """The size at which everything is called once before it is timed."""
@@ -65,8 +65,8 @@ def f_of(contest: Contest | None, n: int) -> int:
 class Results:
     """Cells by rule, size and library, in a file that is never half written."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, limit: float) -> None:
+        self.path, self.limit = path, limit
         self.cells: dict[str, dict[str, Any]] = {}
         if path.exists():
             self.cells = json.loads(path.read_text(encoding="utf8"))["cells"]
@@ -82,7 +82,8 @@ class Results:
         self.cells[self.key(rule, n, d, who)] = cell
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        told = {"command": command(), "machine": machine(), "cells": self.cells}
+        told: dict[str, Any] = {"command": "make bench-aggregation", "limit": self.limit}
+        told |= {"machine": machine(), "cells": self.cells}
         partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf8")
         partial.replace(self.path)
 
@@ -96,10 +97,6 @@ class Results:
             if same and cell["n"] <= n and cell["d"] <= d and "skipped" in cell:
                 return math.inf, math.inf
         return 0.0, 0.0
-
-
-def command() -> str:
-    return "make bench-aggregation"
 
 
 Makers = dict[str, Callable[[Cohort], Callable[[], Any]]]
@@ -157,11 +154,11 @@ def main() -> None:
     parser.add_argument("--n", default="10,20,50,100,200,500", help="numbers of clients")
     parser.add_argument("--d", default="1e5,1e6,1e7", help="numbers of parameters")
     parser.add_argument("--rules", default="", help="only these, separated by commas")
-    parser.add_argument("--limit", type=float, default=12.0, help="seconds one call may take")
+    parser.add_argument("--limit", type=float, default=8.0, help="seconds one call may take")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks/aggregation.json"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    results = Results(given.out)
+    results = Results(given.out, given.limit)
     wanted = {rule for rule in given.rules.split(",") if rule}
     began = time.perf_counter()
     for d in (int(float(text)) for text in given.d.split(",")):

@@ -196,7 +196,7 @@ def page(data: dict[str, Any]) -> str:
 Every rule in one process, on the same float32 updates, against the same rule of ByzFL, ByzPy and Flower
 (`{data["aggregation"]["command"]}`): libraries take turns, a figure is the least of its turns. Memory is by how much the process grew above the
 updates, the answer included. f = n / 5; MDA and SMEA get the f that leaves the peers 5000 subsets, Bulyan its bound. A call that would
-have taken over 12 s, or more memory than there was, was not made; the smaller sizes say so.
+have taken over {data["aggregation"]["limit"]:g} s, or more memory than there was, was not made; the smaller sizes say so.
 
 {told["processor"]}, {told["cores"]} cores, {told["memory_gb"]} GB; Python {told["python"]}, {packages}.
 
