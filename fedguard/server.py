@@ -12,7 +12,7 @@ import numpy as np
 from fedguard.blocks import InMemory
 from fedguard.defence import Aggregate, Defence, aggregate, initial_state, stages_of, survey
 from fedguard.errors import CannotAggregate, InvalidParameter, NothingTrusted
-from fedguard.probes import Context, Statistics, gram
+from fedguard.probes import Context, Statistics, squares
 from fedguard.scoring import Scorer
 from fedguard.state import State, StateStore
 from fedguard.types import Cohort, RoundReport, Vector, Verdict
@@ -56,7 +56,7 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
         return None, report, State(state.round + 1, state.defence)
     blocks = InMemory([update.delta for update in cohort.updates])
     remembered = initial_state(policy.defence) if state.defence is None else state.defence
-    probes = [gram, *(each for scorer in policy.scorers for each in scorer.probes)]
+    probes = [squares, *(each for scorer in policy.scorers for each in scorer.probes)]
     context = Context.of(cohort)
     statistics = survey(policy.defence, blocks, remembered, probes, context)
     refused = set(statistics.non_finite().tolist())
