@@ -135,6 +135,19 @@ class Program:
         pieces = [to_numpy(piece) for piece in (rows, *kept)]
         return np.concatenate(pieces) if kept else pieces[0]
 
+    def into(self, block: Array, columns: slice, out: Array) -> None:
+        """As a call, its rows written where they belong: many need no room of their own between."""
+        step = self.steps[0][1] if len(self.steps) == 1 and not self.kept else None
+        mixed = isinstance(step, _Mix) and not (self.check_finite or step.own.any())
+        if not isinstance(step, _Mix) or not mixed or len(step.weights) == 1:
+            out[:] = self(block, columns)
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            if step.factors is not None:
+                np.multiply(step.factors.astype(block.dtype)[:, None], block, out=out)
+            else:
+                np.matmul(step.weights.astype(block.dtype), block, out=out)
+
     def _below(self, block: Array, columns: slice) -> Array:
         if not len(self.references):
             return block[:0]

@@ -82,10 +82,14 @@ class LocalBlocks(Blocks):
         return map(run, block_starts(self._d, self.width))
 
     def write(self, function: OnBlock[Array], out: Array) -> None:
+        into = getattr(function, "into", None)
+
         def put(block: Array, columns: slice) -> None:
-            out[:, columns.start - self._first : columns.stop - self._first] = function(
-                block, columns
-            )
+            place = out[:, columns.start - self._first : columns.stop - self._first]
+            if into:
+                into(block, columns, place)
+            else:
+                place[:] = function(block, columns)
 
         run = self._reader(put)
 
