@@ -39,7 +39,7 @@ float64, shape (n, 2, classes), classes from the largest to the smallest.
 def principal_sign_agreement(counts: Float64, share: float) -> Float64:
     """Of the `share` of largest values of every row, how many have the principal sign, (n,).
 
-    The class in which the share ends is divided evenly.
+    The class in which the share ends is divided evenly, which is right to a few hundredths.
     """
     total, agreeing = np.cumsum(counts, axis=2).transpose(1, 0, 2)
     wanted = share * total[0, -1]
