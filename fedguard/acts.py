@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -61,20 +61,23 @@ class _Mix:
         """The rows that count."""
         return [row for row, column in enumerate(self.weights.T) if column.any()]
 
-    def __call__(self, rows: Array, references: Array, all_rows: bool = True) -> Array:
+    def __call__(
+        self, rows: Array, references: Array, all_rows: bool = True, out: Array | None = None
+    ) -> Array:
         xp = array_namespace(rows)
 
         def here(weights: Float64) -> Any:
             return xp.asarray(weights, dtype=rows.dtype, device=device(rows))
 
         if self.factors is not None:
-            moved = here(self.factors)[:, None] * rows
+            mixed = xp.multiply(here(self.factors)[:, None], rows, out=out)
         elif not all_rows and 4 * len(self.used) <= len(rows):  # Krum's answer is one row of many
-            moved = here(self.weights[:, self.used]) @ rows[self.used, :]
+            mixed = xp.matmul(here(self.weights[:, self.used]), rows[self.used, :], out=out)
         else:
-            moved = here(self.weights) @ rows
-        whole: Array = moved + here(self.own) @ references if self.own.any() else moved
-        return whole
+            mixed = xp.matmul(here(self.weights), rows, out=out)
+        if self.own.any():
+            mixed += here(self.own) @ references
+        return cast(Array, mixed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,17 +139,14 @@ class Program:
         return np.concatenate(pieces) if kept else pieces[0]
 
     def into(self, block: Array, columns: slice, out: Array) -> None:
-        """As a call, its rows written where they belong: many need no room of their own between."""
-        step = self.steps[0][1] if len(self.steps) == 1 and not self.kept else None
-        mixed = isinstance(step, _Mix) and not (self.check_finite or step.own.any())
-        if not isinstance(step, _Mix) or not mixed or len(step.weights) == 1:
-            out[:] = self(block, columns)
-            return
+        """As a call, written to `out`; a last mix needs no room of its own between."""
         with np.errstate(over="ignore", invalid="ignore"):
-            if step.factors is not None:
-                np.multiply(step.factors.astype(block.dtype)[:, None], block, out=out)
-            else:
-                np.matmul(step.weights.astype(block.dtype), block, out=out)
+            last = out[: self.rows]
+            rows, kept = self._run(block, self._below(block, columns), columns, last)
+        if rows is not last:
+            last[:] = to_numpy(rows)
+        if kept:
+            np.concatenate([to_numpy(piece) for piece in kept], out=out[self.rows :])
 
     def _below(self, block: Array, columns: slice) -> Array:
         if not len(self.references):
@@ -155,7 +155,9 @@ class Program:
         below: Array = xp.asarray(values, dtype=block.dtype, device=device(block))
         return below
 
-    def _run(self, block: Array, below: Array, columns: slice) -> tuple[Array, list[Array]]:
+    def _run(
+        self, block: Array, below: Array, columns: slice, out: Array | None = None
+    ) -> tuple[Array, list[Array]]:
         rows, keep_after, kept = block, dict(self.kept), []
         for place, (name, step) in enumerate(self.steps, 1):
             unseen = self.check_finite and place == 1
@@ -163,7 +165,8 @@ class Program:
                 _refuse_wild(block, array_namespace(block).ones_like(block[:, :1]).T @ block)
             try:
                 if isinstance(step, _Mix):
-                    rows = step(rows, below, all_rows=unseen)
+                    last = place == len(self.steps)
+                    rows = step(rows, below, all_rows=unseen, out=out if last else None)
                 else:
                     rows = step.kernel(rows, columns)
             except FedguardError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,26 +43,29 @@ class OnBlock(Protocol[T_co]):
     def __call__(self, block: Array, columns: slice, /) -> T_co: ...
 
 
-@runtime_checkable
-class Blocks(Protocol):
+class Blocks(ABC):
     """n rows of d coordinates that nobody needs to hold whole."""
 
     @property
+    @abstractmethod
     def n(self) -> int: ...
+
     @property
+    @abstractmethod
     def d(self) -> int: ...
+
     @property
+    @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """The dtype blocks are worked in: float64 if a row is, else float32."""
-        ...
 
+    @abstractmethod
     def map(self, function: OnBlock[T]) -> Iterator[T]:
         """Yield `function(block, columns)` over all blocks, left to right."""
-        ...
 
+    @abstractmethod
     def take(self, rows: Sequence[int]) -> Blocks:
         """The same blocks of some of the rows, in the order given: as wide as before."""
-        ...
 
     def write(self, function: OnBlock[Array], out: Array) -> None:
         """Put `function(block, columns)`, shape (m, columns), into `out[:, columns]`, (m, d)."""
