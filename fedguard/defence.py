@@ -280,9 +280,9 @@ def transform(
     """
     state = initial_state(stages) if state is None else state
     context = context or Context.of_rows(blocks.n)
-    program, states = _plan(stages, blocks, state, statistics, context)
-    left = np.empty((program.height, blocks.d), blocks.dtype)
     with one_blas_thread():
+        program, states = _plan(stages, blocks, state, statistics, context)
+        left = np.empty((program.height, blocks.d), blocks.dtype)
         blocks.write(program, left)
     rows, at, kept = left[: program.rows], program.rows, iter(program.kept)
     for i, stage in enumerate(stages_of(stages)):
