@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
+    "BadCheckpoint",
     "CannotAggregate",
     "ConfigError",
+    "CorruptBlob",
     "DuplicateUpdate",
     "FedguardError",
     "InvalidParameter",
     "MissingData",
     "MissingExtra",
+    "MissingKey",
     "MissingVector",
     "MixedRows",
     "NonFiniteUpdate",
@@ -24,6 +27,9 @@ __all__ = [
     "ShardLost",
     "StageFailed",
     "StaleCommit",
+    "StoreTooNew",
+    "StoreTooOld",
+    "StoreUnavailable",
     "TooFewUpdates",
     "UnknownName",
     "UnreadableUpdate",
@@ -177,6 +183,61 @@ class StaleCommit(FedguardError):
             f"round {expected} cannot be committed: the store already holds {stored} rounds; "
             "another server may be running this federation"
         )
+
+
+class StoreUnavailable(FedguardError, OSError):
+    """The store cannot be read or written; what it held before is untouched."""
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where, self.why = where, why
+        super().__init__(
+            f"the store {where} cannot be used: {why}; nothing of this round was written"
+        )
+
+
+class StoreTooNew(FedguardError):
+    """The store was written by a newer fedguard."""
+
+    def __init__(self, where: str, revision: str, newest: str) -> None:
+        self.where, self.revision, self.newest = where, revision, newest
+        super().__init__(
+            f"the store {where} has schema {revision}, newer than the {newest} known here: "
+            "upgrade fedguard, or open a copy of the store from before its upgrade"
+        )
+
+
+class StoreTooOld(FedguardError):
+    """The store has to be upgraded first."""
+
+    def __init__(self, where: str, revision: str, newest: str) -> None:
+        self.where, self.revision, self.newest = where, revision, newest
+        super().__init__(
+            f"the store {where} has schema {revision}, older than {newest}: make a back-up, then "
+            "run fedguard db upgrade"
+        )
+
+
+class CorruptBlob(FedguardError, ValueError):
+    """A stored file does not hold the bytes it is named for."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"{path} is damaged: {why}; restore it from a back-up")
+
+
+class MissingKey(FedguardError, FileNotFoundError):
+    """The key that signs the audit log is not there, or is another one."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(
+            f"the audit log's key {path} cannot be used ({why}): put it back from where it is kept "
+            "safe; nothing was changed"
+        )
+
+
+class BadCheckpoint(FedguardError, ValueError):
+    """A checkpoint that its key did not sign, or that does not fit the log."""
 
 
 class ConfigError(FedguardError, ValueError):

@@ -1,44 +1,111 @@
-"""How strange is each client this round: the contract of a scorer and the robust z they share."""
+"""How strange is each client this round: the contract of a scorer, and what scorers share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedguard.errors import InvalidParameter
 from fedguard.probes import Float64, Probe, Statistics
 
-__all__ = ["Scorer", "robust_z"]
+__all__ = ["MOST_SURPRISE", "Memory", "Rows", "Scorer", "first_copies", "robust_z", "surprise"]
+
+Rows = NDArray[np.bool_]
+
+MOST_SURPRISE = 4.0
+"""No score counts as rarer than one honest round in 10^4: a tail is not known any further."""
+SAME = 1e-6
+"""Rows are copies when their squared distance is below this part of their squared norm."""
+
+
+class Memory(NamedTuple):
+    """What is kept of past rounds for the scorers that share it.
+
+    `learn(past, rows)` gives what is known after a round; `init()` before the first. A client's
+    rows teach only what is known of that client, so who is not accepted may be learnt from too.
+    """
+
+    name: str
+    init: Callable[[], Any]
+    learn: Callable[[Any, Statistics], Any]
+    probes: tuple[Probe, ...] = ()
 
 
 class Scorer(NamedTuple):
-    """A pure function of the round's statistics: `score(statistics)` is float64, shape (n,).
+    """A pure function of the round's statistics: `score(rows, among, past)` is float64, shape (n,).
 
-    Higher is stranger, in robust standard deviations of the cohort. A threshold decides
-    elsewhere. `probes` are the additive statistics it reads, so it costs no pass of its own.
+    Higher is stranger, in robust standard deviations of the rows `among`, shape (n,): those that
+    count, every copy once. The others are scored against them. `past` is what `memory` held
+    before the round: first scored, then learnt. `tail` are the scores that one in 10, in 100, in
+    1000 honest client-rounds exceed, measured over honest federations of any skew. `probes` are
+    the additive statistics it reads, so it costs no pass of its own.
     """
 
     name: str
     family: str
-    score: Callable[[Statistics], Float64]
+    score: Callable[[Statistics, Rows, Any], Float64]
+    tail: tuple[float, float, float]
     probes: tuple[Probe, ...] = ()
+    memory: Memory | None = None
 
 
-def robust_z(values: Float64) -> Float64:
+def robust_z(values: Float64, among: Rows | None = None) -> Float64:
     """(values - median) / (1.4826 MAD): standard deviations, as the honest majority sees them.
 
-    Where more than half the values are equal the MAD is zero; the scale is then a millionth of
-    their median size, so that those who differ stand out and nobody divides by zero. One wild
-    value cannot set the scale.
+    Median and MAD are those of the values `among`, of all by default. Where more than half of
+    them are equal the MAD is zero; the scale is then a millionth of their median size, so that
+    those who differ stand out and nobody divides by zero. One wild value cannot set the scale.
 
     >>> robust_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).round(2)
     array([-1.35, -0.67,  0.  ,  0.67, 65.43])
     """
-    if not len(values):
-        return np.zeros(0)
-    centred = values - np.median(values)
-    spread = 1.4826 * float(np.median(np.abs(centred)))
-    sizes = np.abs(values)
+    seen = values if among is None else values[among]
+    if not len(seen):
+        return np.zeros(len(values))
+    middle = np.median(seen)
+    spread = 1.4826 * float(np.median(np.abs(seen - middle)))
+    sizes = np.abs(seen)
     floor = 1e-6 * float(np.median(sizes) or sizes.max()) or 1.0
-    return centred / max(spread, floor)
+    z: Float64 = (values - middle) / max(spread, floor)
+    return z
+
+
+def surprise(scores: Float64, tail: Sequence[float]) -> Float64:
+    """-log10 of the share of honest client-rounds at least as strange, at most `MOST_SURPRISE`.
+
+    A conformal p-value against the reference sample that `tail` sums up, linear between its
+    quantiles and beyond the last.
+
+    >>> surprise(np.array([-3.0, 2.0, 3.0, 9.0, 50.0]), (2.0, 4.0, 9.0))
+    array([0. , 1. , 1.5, 3. , 4. ])
+
+    Source: Vovk, Gammerman and Shafer, 2005, section 4.2, with the calibration set kept
+    """
+    one, two, three = tail
+    if not 0 < one < two < three:
+        raise InvalidParameter(f"a tail is three rising positive scores, got {tail!r}")
+    known = np.interp(scores, (0.0, one, two, three), (0.0, 1.0, 2.0, 3.0))
+    beyond = 3.0 + (scores - three) / (three - two)
+    found: Float64 = np.minimum(np.where(scores > three, beyond, known), MOST_SURPRISE)
+    return found
+
+
+def first_copies(gram: Float64) -> NDArray[np.intp]:
+    """For each row the first row that is the same but for rounding, itself if none is before it.
+
+    Two honest clients do not come to the same update; rows of zeros are copies of nobody.
+
+    >>> rows = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    >>> first_copies(rows @ rows.T)
+    array([0, 1, 0, 3])
+    """
+    squares = np.diagonal(gram)
+    apart = squares[:, None] + squares[None, :] - 2.0 * gram
+    same = apart <= SAME * np.maximum(squares[:, None], squares[None, :])
+    same &= squares[:, None] > 0
+    np.fill_diagonal(same, val=True)
+    first: NDArray[np.intp] = same.argmax(axis=1)
+    return first

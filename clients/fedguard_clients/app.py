@@ -86,6 +86,8 @@ def train_reply(message: Message, task: Task) -> Message:
     if task.behaviour.craft:
         base = flat(start)
         rng = stream(task.seed, CRAFT, task.client, server_round)
-        state = unflat(base + task.behaviour.craft(flat(state) - base, rng), like=state)
+        state = unflat(
+            base + task.behaviour.craft(flat(state) - base, server_round, rng), like=state
+        )
     reply = RecordDict({"arrays": ArrayRecord(state), "metrics": metrics})
     return Message(reply, reply_to=message)

@@ -35,16 +35,18 @@ def _leave_examples(examples: Examples, rng: np.random.Generator) -> Examples:
 class Behaviour(NamedTuple):
     """A client as pure functions, so that every runner trains and lies in the same way.
 
-    `poison(examples, rng)` changes the data once; `craft(delta, rng)` changes the trained delta,
-    shape (d,), each round. `trains` is False for a client that never looks at its data: its delta
-    is then zero. `trigger` is what a backdoor should be measured with.
+    `poison(examples, rng)` changes the data once; `craft(delta, server_round, rng)` changes the
+    trained delta, shape (d,), each round. `trains` is False for a client that never looks at its
+    data: its delta is then zero. `trigger` is what a backdoor should be measured with. Who
+    `renames` comes back under a new key once the old one no longer counts.
     """
 
     name: str
     poison: Callable[[Examples, np.random.Generator], Examples] = _leave_examples
-    craft: Callable[[Vector, np.random.Generator], Vector] | None = None
+    craft: Callable[[Vector, int, np.random.Generator], Vector] | None = None
     trains: bool = True
     trigger: Trigger | None = None
+    renames: bool = False
 
 
 def honest() -> Behaviour:

@@ -62,7 +62,7 @@ def backdoor(
         y[chosen] = target
         return examples._replace(x=x, y=y)
 
-    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+    def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         return delta * np.asarray(boost, delta.dtype)
 
     name = label("backdoor", target=target, fraction=fraction, boost=boost, size=size)

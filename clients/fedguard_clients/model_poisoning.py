@@ -16,7 +16,7 @@ def sign_flip() -> Behaviour:
 
     Source: Li et al. (RSA), AAAI 2019, section 5
     """
-    return Behaviour("sign_flip()", craft=lambda delta, rng: -delta)
+    return Behaviour("sign_flip()", craft=lambda delta, _, rng: -delta)
 
 
 def scaled_negation(scale: float = 10.0) -> Behaviour:
@@ -26,7 +26,7 @@ def scaled_negation(scale: float = 10.0) -> Behaviour:
     """
     _positive("scale", scale)
 
-    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+    def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         return delta * np.asarray(-scale, delta.dtype)
 
     return Behaviour(label("scaled_negation", scale=scale), craft=craft)
@@ -39,7 +39,7 @@ def gaussian_noise(scale: float = 10.0) -> Behaviour:
     """
     _positive("scale", scale)
 
-    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+    def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         noise = rng.standard_normal(delta.shape, np.float32).astype(delta.dtype)
         length = float(np.linalg.norm(noise)) or 1.0
         return noise * np.asarray(scale * float(np.linalg.norm(delta)) / length, delta.dtype)
@@ -54,7 +54,7 @@ def free_rider(noise: float = 1e-3) -> Behaviour:
     """
     _positive("noise", noise)
 
-    def craft(delta: Vector, rng: np.random.Generator) -> Vector:
+    def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         return rng.standard_normal(delta.shape, np.float32).astype(delta.dtype) * np.asarray(
             noise, delta.dtype
         )

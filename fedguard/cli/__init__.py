@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from fedguard import __version__
+from fedguard.cli import audit, db, operator
+from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
+from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
 from fedguard.cli.table import make_table
 from fedguard.errors import FedguardError
@@ -21,14 +24,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Robust aggregation for federated learning on Flower: simulate poisoning, with and "
-    "without a defence, and see what it costs.",
+    help="Robust aggregation for federated learning on Flower: simulate poisoning, see who hurts "
+    "the model, and decide about them.",
 )
-app.command("simulate")(simulate_scenario)
-app.command("scenarios")(list_scenarios)
-app.command("rules")(list_rules)
-app.command("attacks")(list_attacks)
-app.command("table")(make_table)
+SIMULATION, STORE = "Simulate", "A federation's store"
+app.command("simulate", rich_help_panel=SIMULATION)(simulate_scenario)
+app.command("scenarios", rich_help_panel=SIMULATION)(list_scenarios)
+app.command("rules", rich_help_panel=SIMULATION)(list_rules)
+app.command("attacks", rich_help_panel=SIMULATION)(list_attacks)
+app.command("table", rich_help_panel=SIMULATION)(make_table)
+app.command("clients", rich_help_panel=STORE)(list_clients)
+app.command("client", rich_help_panel=STORE)(show_client)
+app.command("rounds", rich_help_panel=STORE)(list_rounds)
+for name, (command, text) in operator.commands().items():
+    app.command(name, help=text, rich_help_panel=STORE)(command)
+app.command("replay", rich_help_panel=STORE)(replay_round)
+app.add_typer(audit.app, name="audit", rich_help_panel=STORE)
+app.add_typer(db.app, name="db", rich_help_panel=STORE)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from fedguard.errors import FedguardError, MissingExtra
 
-__all__ = ["simulation_extra"]
+__all__ = ["extra"]
 
 
 @contextmanager
-def simulation_extra(feature: str) -> Iterator[None]:
-    """Turn a missing package inside the block into `MissingExtra`."""
+def extra(feature: str, name: str = "simulation") -> Iterator[None]:
+    """Turn a missing package of the extra `name` inside the block into `MissingExtra`."""
     try:
         yield
     except FedguardError:
         raise
     except ImportError as error:
-        raise MissingExtra(feature, "simulation") from error
+        raise MissingExtra(feature, name) from error

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fedguard.cli.extras import simulation_extra
+from fedguard.cli.extras import extra
 from fedguard.defence import Chain, Stage, chain, passes
 from fedguard.errors import UnknownName
 
@@ -63,7 +63,7 @@ def list_rules(name: Name = None) -> None:
 
 def list_attacks(name: Name = None) -> None:
     """Attacks: how each is written, what the attacker knows, its cost, and paper."""
-    with simulation_extra("listing attacks"):
+    with extra("listing attacks"):
         from fedguard_clients import ATTACKS
         from fedguard_simulations.attacks import OMNISCIENT
 
@@ -85,7 +85,7 @@ def list_attacks(name: Name = None) -> None:
 
 def list_scenarios() -> None:
     """Scenarios that ship with fedguard; simulate one by its id, or your own TOML file by path."""
-    with simulation_extra("listing scenarios"):
+    with extra("listing scenarios"):
         from fedguard_simulations.scenario import load_scenario, scenarios
 
     table = _table("Id", "What happens", "Defence")

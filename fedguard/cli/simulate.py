@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedguard.cli.extras import simulation_extra
+from fedguard.cli.extras import extra
 from fedguard.errors import ConfigError
 
 __all__ = ["simulate_scenario"]
@@ -48,6 +49,15 @@ def simulate_scenario(
     out: Annotated[
         Path | None, typer.Option(help="Folder for results; runs/ID-seedN by default.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            "-s",
+            help="Also write every run into this store, as a federation ID/RUN/SEED for `fedguard "
+            "clients` and the like.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show Flower's own log.")
     ] = False,
@@ -57,7 +67,7 @@ def simulate_scenario(
     Exit code 1 when the scenario's own expectations do not hold. They are checked for the data
     set used and the runs made, and not at all when other settings are changed.
     """
-    with simulation_extra("simulating"):
+    with extra("simulating"):
         from fedguard_simulations import simulate as engine
         from fedguard_simulations.live import LiveView
         from fedguard_simulations.report import write_report
@@ -76,7 +86,8 @@ def simulate_scenario(
         raise ConfigError(f"results cannot be written to {folder}: {error}") from None
     console = Console()
     with LiveView(planned, runner, console) as view:
-        outcome = engine.simulate(planned, runner, labels, view.on_tick)
+        stores = {} if store is None else {"store_of": _stores(store, planned)}
+        outcome = engine.simulate(planned, runner, labels, view.on_tick, **stores)
     written = write_report(outcome, folder)
     console.print(_summary(outcome))
     for path in written:
@@ -96,6 +107,19 @@ def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
             raise ConfigError(f"--set {setting!r}: write it as key=value")
         changes[name.strip()] = value.strip()
     return changes
+
+
+def _stores(where: str, scenario: Any) -> Callable[[Any], Any]:
+    from fedguard.state.opening import open_store
+
+    def store_of(run: Any) -> Any:
+        name = f"{scenario.id}/{run.label}/{scenario.seed}"
+        opened = open_store(where, name)
+        if opened.load().round:
+            raise ConfigError(f"the store {where} already has {name}: take another store or seed")
+        return opened
+
+    return store_of
 
 
 def _summary(outcome: Any) -> Table:

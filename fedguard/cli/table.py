@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedguard.cli.extras import simulation_extra
+from fedguard.cli.extras import extra
 
 __all__ = ["make_table"]
 
@@ -20,7 +20,7 @@ def make_table(
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
 ) -> None:
     """Measure attacks x defences at Dirichlet 0.3 and 0.1 and write the page with the tables."""
-    with simulation_extra("the table"):
+    with extra("the table"):
         from fedguard_simulations.table import write_table
 
     write_table(out, seeds=seeds, rounds=rounds, dataset=dataset, workers=workers)

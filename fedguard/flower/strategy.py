@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO, WARNING
 from typing import Any
 
@@ -18,7 +18,7 @@ from fedguard.errors import CannotAggregate, InvalidParameter
 from fedguard.flower.grid import GridFault, GuardedGrid
 from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
 from fedguard.server import Policy, commit_round, rehearse
-from fedguard.state import MemoryStore, StateStore
+from fedguard.state import MemoryStore, Receipt, RoundRecord, StateStore
 from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
 
 __all__ = ["GuardedStrategy", "name_of_node"]
@@ -36,6 +36,27 @@ def name_of_node(node: Any) -> str:
 
 def _ignore(_: RoundReport) -> None:
     """Nobody listens."""
+
+
+def _receipt(arrays: ArrayRecord, layout: Layout, server_round: int) -> Receipt:
+    """What came, by the hash of its arrays' bytes in the model's order."""
+    digest, size = hashlib.sha256(), 0
+    for entry in layout.entries:
+        data = arrays[entry.name].data
+        digest.update(data)
+        size += len(data)
+    return Receipt(digest.hexdigest(), size, time.time(), server_round)
+
+
+def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[str, Any]:
+    """What a model's manifest says of where it comes from."""
+    return {
+        "round": report.round,
+        "defence": report.defence,
+        "norm": report.norm,
+        "contributors": {each.client: each.weight for each in report.verdicts if each.admitted},
+        "updates": {client: receipt.sha256 for client, receipt in sorted(receipts.items())},
+    }
 
 
 class GuardedStrategy(Strategy):
@@ -104,9 +125,21 @@ class GuardedStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Admit, aggregate, commit, tell; (None, metrics) holds the model where it is."""
         layout = Layout.of(self._model)
-        cohort = self._cohort(layout, replies, server_round)
-        vector, report = commit_round(self.store, cohort, self.policy)
-        arrays = None if vector is None else layout.moved(self._model, vector)
+        cohort, receipts = self._cohort(layout, replies, server_round)
+        moved: list[ArrayRecord] = []
+
+        def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
+            if vector is None:
+                return RoundRecord(receipts=receipts)
+            moved.append(layout.moved(self._model, vector))
+            name = self.store.keep_model(
+                lambda: {name: array.numpy() for name, array in moved[0].items()},
+                _provenance(report, receipts),
+            )
+            return RoundRecord(receipts=receipts, model=name)
+
+        _, report = commit_round(self.store, cohort, self.policy, seal)
+        arrays = moved[0] if moved else None
         self._tell(report)
         metrics: MetricRecordContent = {
             "admitted": len(report.admitted),
@@ -182,8 +215,11 @@ class GuardedStrategy(Strategy):
                 log(WARNING, "a round %s %s updates will be held: %s", told, self._min_nodes, error)
                 break
 
-    def _cohort(self, layout: Layout, replies: Iterable[Message], server_round: int) -> Cohort:
-        base = layout.flat(self._model)
+    def _cohort(
+        self, layout: Layout, replies: Iterable[Message], server_round: int
+    ) -> tuple[Cohort, dict[str, Receipt]]:
+        """What the replies come to, and what of each was received."""
+        base, receipts = layout.flat(self._model), dict[str, Receipt]()
         silent, updates, faults = dict(self._asked), [], []
         for reply in replies:
             client = silent.pop(reply.metadata.src_node_id, None)
@@ -192,6 +228,8 @@ class GuardedStrategy(Strategy):
                 continue
             try:
                 updates.append(self._update(client, reply, layout, base))
+                arrays = reply.content.array_records[self._arrays_key]
+                receipts[client] = _receipt(arrays, layout, server_round)
             except Unusable as error:
                 faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
             except Exception as error:  # the reply's fields may be of any type
@@ -200,7 +238,7 @@ class GuardedStrategy(Strategy):
         vectors = {"model": base}
         if self._root:
             vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
-        return Cohort.of(updates, faults, vectors)
+        return Cohort.of(updates, faults, vectors), receipts
 
     def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
         if reply.has_error():
@@ -216,8 +254,19 @@ class GuardedStrategy(Strategy):
         return Update(client, delta, claimed_examples(content))
 
     def _tell(self, report: RoundReport) -> None:
+        for change in report.changes:
+            if change.before is not change.after:
+                log(
+                    INFO,
+                    "%s: %s, was %s (%s)",
+                    change.client,
+                    change.after,
+                    change.before,
+                    change.why,
+                )
         for verdict in report.refused:
-            log(WARNING, "refused %s: %s (%s)", verdict.client, verdict.reason, verdict.detail)
+            if verdict.standing.counts:  # of the others it was told when they were put away
+                log(WARNING, "refused %s: %s (%s)", verdict.client, verdict.reason, verdict.detail)
         if report.held:
             log(WARNING, "round %s is held: %s", report.round, report.held)
         self._on_round(report)

@@ -1,122 +1,87 @@
-"""A round, as a pure function, and the shell that makes it durable before anyone sees it."""
+"""The pure round: admit, score, judge, aggregate, report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fedguard.blocks import InMemory
-from fedguard.defence import Aggregate, Defence, aggregate, initial_state, stages_of, survey
-from fedguard.errors import CannotAggregate, InvalidParameter, NothingTrusted
-from fedguard.probes import Context, Statistics, squares
-from fedguard.scoring import Scorer
-from fedguard.state import State, StateStore
+from fedguard.defence import Aggregate, Linear, Stage, aggregate, chain, stages_of
+from fedguard.errors import CannotAggregate
+from fedguard.probes import Statistics
+from fedguard.server.judged import Judged, judged, overruled
+from fedguard.server.policy import Policy
+from fedguard.server.scored import Scored, scored
+from fedguard.state import State
 from fedguard.types import Cohort, RoundReport, Vector, Verdict
 
-__all__ = ["SUSPECT_ABOVE", "Policy", "commit_round", "rehearse", "step"]
+__all__ = ["step"]
 
-SUSPECT_ABOVE = 5.0
-"""The default threshold of suspicion; docs/defences.md has recall and false alarms around it."""
 NOBODY = "no admissible update"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the operator decided: the defence, who scores, and from where a client is suspected.
-
-    A client is a suspect when its score in any family exceeds `suspect_above` robust standard
-    deviations. Suspicion is told, it does not act: the defence bounds the harm.
-    """
-
-    defence: Defence
-    scorers: tuple[Scorer, ...] = ()
-    suspect_above: float = SUSPECT_ABOVE
-
-    def __post_init__(self) -> None:
-        """One scorer a family: a verdict has one score for each."""
-        families = [scorer.family for scorer in self.scorers]
-        if len(set(families)) < len(families):
-            raise InvalidParameter(f"one scorer a family, got {sorted(families)}")
+NOT_FINITE = "the update holds a NaN, an infinity, or values too large to square"
 
 
 def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
     """Turn a round's updates into one vector, shape (d,), or hold the round and give None.
 
     Pure: no clock, no I/O, no hidden randomness; the same arguments give the same bits. Rows
-    that are not finite are refused, never planned on. When the defence cannot run the round is
-    held: the model stays and the report says why.
+    that are not finite are refused, never planned on. With a reputation policy one of several
+    copies counts, and who is in quarantine is scored and does not count. When the defence cannot
+    run, or more clients than the policy allows would be quarantined at once, the round is held:
+    the model stays and the report says why.
     """
-    if not cohort.updates:
-        faults = tuple(_verdicts(cohort, [], None, {}, policy.suspect_above))
-        report = RoundReport(state.round + 1, policy.defence.name, faults, NOBODY)
-        return None, report, State(state.round + 1, state.defence)
-    blocks = InMemory([update.delta for update in cohort.updates])
-    remembered = initial_state(policy.defence) if state.defence is None else state.defence
-    probes = [squares, *(each for scorer in policy.scorers for each in scorer.probes)]
-    context = Context.of(cohort)
-    statistics = survey(policy.defence, blocks, remembered, probes, context)
-    refused = set(statistics.non_finite().tolist())
-    admitted = [row for row in range(blocks.n) if row not in refused]
-    scored = statistics.take(admitted)
-    scorers = policy.scorers if admitted else ()
-    scores = {scorer.family: scorer.score(scored) for scorer in scorers}
-    outcome = _aggregate(policy.defence, blocks, remembered, statistics, admitted, context)
+    seen = scored(state, cohort, policy, overruled(state)) if cohort.updates else None
+    judgement = judged(state, cohort, policy, seen)
+    admitted = _admitted(seen, judgement) if seen else []
+    outcome: Aggregate | str = judgement.held or NOBODY
+    if seen and admitted and not judgement.held:
+        outcome = _aggregate(policy, seen, admitted, judgement)
     result = outcome if isinstance(outcome, Aggregate) else None
-    weights = result.weights if result else None
     report = RoundReport(
         round=state.round + 1,
         defence=policy.defence.name,
-        verdicts=tuple(_verdicts(cohort, admitted, weights, scores, policy.suspect_above)),
+        verdicts=tuple(_verdicts(cohort, seen, judgement, admitted, result)),
         held=outcome if isinstance(outcome, str) else None,
         norm=float(np.linalg.norm(result.vector.astype(np.float64))) if result else 0.0,
+        changes=judgement.changes,
     )
-    after = State(state.round + 1, result.state if result else state.defence)
+    after = State(
+        state.round + 1,
+        result.state[-len(stages_of(policy.defence)) :] if result else state.defence,
+        seen.memories if seen else state.memories,
+        judgement.reputations,
+    )
     return (result.vector if result else None), report, after
 
 
-def rehearse(defence: Defence, n: int, vectors: Sequence[str] = ("model",)) -> None:
-    """Run the defence on n random updates, and raise now what would fail in every round of n.
-
-    `vectors` are those of the server's own that rounds will bring.
-    """
-    rng = np.random.default_rng(0)
-    known = {name: rng.normal(size=8) for name in vectors}
-    context = Context.of_rows(n)._replace(vectors=known)
-    with suppress(NothingTrusted):
-        aggregate(defence, rng.normal(size=(n, 8)), context=context)
-
-
-def commit_round(
-    store: StateStore, cohort: Cohort, policy: Policy
-) -> tuple[Vector | None, RoundReport]:
-    """Load, step, commit; only then does the caller get what it may publish."""
-    state = store.load()
-    vector, report, after = step(state, cohort, policy)
-    store.commit(after, report, expected_round=state.round)
-    return vector, report
+def _admitted(seen: Scored, judgement: Judged) -> list[int]:
+    """The rows that count: finite, of good standing, every copy once."""
+    counts = [judgement.of(client).standing.counts for client in seen.context.clients]
+    able = [row for row in np.flatnonzero(seen.finite).tolist() if counts[row]]
+    taken: dict[int, int] = {}
+    for row in able:  # the original, or its first copy if that one does not count
+        taken.setdefault(seen.original[row], row)
+    taken |= {row: row for row in able if seen.original[row] == row}
+    return sorted(taken.values())
 
 
 def _aggregate(
-    defence: Defence,
-    blocks: InMemory,
-    state: tuple[Any, ...],
-    statistics: Statistics,
-    admitted: list[int],
-    context: Context,
+    policy: Policy, seen: Scored, admitted: list[int], judgement: Judged
 ) -> Aggregate | str:
     """The aggregate of the admitted rows, or why there is none."""
-    if not admitted:
-        return NOBODY
+    blocks, context, statistics = seen.blocks, seen.context, seen.statistics
     known: Statistics | None = statistics
     if len(admitted) < blocks.n:
         own = range(blocks.n, statistics.n)  # the stages' own vectors
-        per_client = any(stage.keeps_rows for stage in stages_of(defence))
+        per_client = any(stage.keeps_rows for stage in stages_of(policy.defence))
         known = None if per_client else statistics.independent.take([*admitted, *own])
         blocks, context = blocks.take(admitted), context.take(admitted)
+    defence, state = policy.defence, seen.defence
+    weights = np.array([judgement.weight(client) for client in context.clients])
+    if (weights < weights.max()).any():
+        defence, state = chain(_shortened(weights / weights.max()), defence), (None, *state)
     try:
         result = aggregate(defence, blocks, state, known, context)
     except CannotAggregate as error:
@@ -126,20 +91,51 @@ def _aggregate(
     return result
 
 
+def _shortened(weights: Any) -> Stage:
+    """Rows of clients on probation count for less: they are shorter by their weight."""
+
+    def plan(rows: Statistics, state: Any) -> tuple[Linear, Any]:
+        return Linear(np.diag(weights)), state
+
+    return Stage("probation", 1, "n >= 1", plan)
+
+
 def _verdicts(
-    cohort: Cohort, admitted: list[int], weights: Any, scores: dict[str, Any], suspect_above: float
+    cohort: Cohort,
+    seen: Scored | None,
+    judgement: Judged,
+    admitted: list[int],
+    result: Aggregate | None,
 ) -> list[Verdict]:
-    places = {row: place for place, row in enumerate(admitted)}
+    """One for every update and every fault, in client order."""
     verdicts = [Verdict(each.client, False, each.reason, each.detail) for each in cohort.faults]
+    shares = result.weights if result else None
+    places = {row: place for place, row in enumerate(admitted)}
     for row, update in enumerate(cohort.updates):
+        assert seen
         place = places.get(row)
-        if place is None:
-            detail = "the update holds a NaN, an infinity, or values too large to square"
-            verdict = Verdict(update.client, False, "non-finite", detail)
-        else:
-            own = {family: float(values[place]) for family, values in scores.items()}
-            weight = None if weights is None else float(weights[place])
-            suspected = max(own.values(), default=0.0) > suspect_above
-            verdict = Verdict(update.client, True, scores=own, weight=weight, suspected=suspected)
+        reason, detail = ("", "") if place is not None else _refusal(seen, row, judgement)
+        verdict = Verdict(
+            update.client,
+            place is not None,
+            reason,
+            detail,
+            scores=_of_row(seen.scores, row) if seen.finite[row] else {},
+            weight=float(shares[place]) if shares is not None and place is not None else None,
+            suspected=bool(seen.suspected[row]),
+        )
         verdicts.append(replace(verdict, num_examples=update.num_examples))
-    return sorted(verdicts, key=lambda verdict: verdict.client)
+    return sorted(map(judgement.told, verdicts), key=lambda verdict: verdict.client)
+
+
+def _refusal(seen: Scored, row: int, judgement: Judged) -> tuple[str, str]:
+    if not seen.finite[row]:
+        return "non-finite", NOT_FINITE
+    client = seen.context.clients[row]
+    if not judgement.of(client).standing.counts:
+        return str(judgement.of(client).standing), "scored in shadow"
+    return "copy", f"the same update as {seen.context.clients[seen.original[row]]}'s"
+
+
+def _of_row(values: Mapping[str, Any], row: int) -> dict[str, float]:
+    return {family: float(each[row]) for family, each in values.items()}

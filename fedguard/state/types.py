@@ -2,56 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
-from fedguard.errors import StaleCommit
+from numpy.typing import NDArray
+
+from fedguard.reputation import Override, Reputation
+from fedguard.state.codec import pack, unpack
 from fedguard.types import RoundReport
 
-__all__ = ["MemoryStore", "State", "StateStore"]
+__all__ = ["Receipt", "RoundRecord", "State", "StateStore"]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Rounds committed so far and the defence's own state (None before its first round)."""
+    """What the next round's `step` needs: rounds committed so far, and what they taught.
+
+    `defence` is the stages' own state, None before its first round, `memories` are the scorers',
+    by name. `overrides` are those that hold in the next round.
+    """
 
     round: int = 0
     defence: tuple[Any, ...] | None = None
+    memories: Mapping[str, Any] = field(default_factory=dict)
+    reputations: Mapping[str, Reputation] = field(default_factory=dict)
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """What is stored: all but the overrides, which have a place of their own."""
+        return pack((self.round, self.defence, dict(self.memories), dict(self.reputations)))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> State:
+        """The state `to_bytes` wrote."""
+        return cls(*unpack(data))
+
+
+class Receipt(NamedTuple):
+    """What came from one client: the hash and size of its update's bytes, when, on which model."""
+
+    sha256: str
+    size: int
+    received_at: float
+    model_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """What the shell knows of a round and a pure report cannot: times, receipts, files.
+
+    `model` and `inputs` name blobs that are already on disk: the new model's manifest, and the
+    kept inputs of `fedguard replay`.
+    """
+
+    seconds: float | None = None
+    receipts: Mapping[str, Receipt] = field(default_factory=dict)
+    model: str | None = None
+    inputs: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As the audit log holds it."""
+        receipts = {client: receipt._asdict() for client, receipt in self.receipts.items()}
+        own = {"seconds": self.seconds, "model": self.model, "inputs": self.inputs}
+        return own | {"receipts": receipts}
 
 
 class StateStore(Protocol):
     """Atomic memory of one federation."""
 
     def load(self) -> State:
-        """The state after the last committed round."""
+        """The state after the last committed round, with the overrides that hold now."""
 
-    def commit(self, state: State, report: RoundReport, expected_round: int) -> None:
+    def commit(
+        self,
+        state: State,
+        report: RoundReport,
+        expected_round: int,
+        record: RoundRecord = RoundRecord(),
+    ) -> None:
         """Make the round durable, whole or not at all.
 
         `expected_round` is the number of rounds the caller's `step` started from. Committing the
         same round's same report again does nothing; anything else raises `StaleCommit`.
         """
 
+    def override(self, override: Override) -> None:
+        """Let the operator's word count from the next `load`; a later one replaces it."""
 
-class MemoryStore:
-    """A store that lasts as long as the process: for simulations and tests."""
+    def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
+        """Write a round's inputs before its commit, if they are kept; their name for the record."""
 
-    def __init__(self) -> None:
-        self._state = State()
-        self._reports: list[RoundReport] = []
-
-    def load(self) -> State:
-        return self._state
-
-    def commit(self, state: State, report: RoundReport, expected_round: int) -> None:
-        stored = len(self._reports)
-        if stored == expected_round + 1 and self._reports[-1] == report:
-            return
-        if stored != expected_round or state.round != expected_round + 1:
-            raise StaleCommit(expected_round, stored)
-        self._reports.append(report)
-        self._state = state
-
-    @property
-    def reports(self) -> tuple[RoundReport, ...]:
-        return tuple(self._reports)
+    def keep_model(
+        self, arrays: Callable[[], Mapping[str, NDArray[Any]]], provenance: Mapping[str, Any]
+    ) -> str | None:
+        """Write a model and its manifest before the commit that names it; the manifest's name."""

@@ -90,6 +90,11 @@ class Federation:
         task = Task(scenario.clients, self.build, self.kept, honest(), training, scenario.seed)
         return partial(trained, task)
 
+    def renames(self, run: Run) -> bool:
+        """Whether the malicious come back under new keys."""
+        attack = self.attack()
+        return run.attacked and isinstance(attack, Behaviour) and attack.renames
+
     def behaviour(self, run: Run, client: int) -> Behaviour:
         attack = self.attack()
         if run.attacked and client in self.malicious and isinstance(attack, Behaviour):

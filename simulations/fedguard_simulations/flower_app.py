@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
+from fedguard import MemoryStore
 from fedguard.errors import UnknownName
 from fedguard_clients.app import Task
 from fedguard_clients.app import client_app as make_client_app
@@ -51,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
     """Serve the run this app was started for."""
     scenario, run = planned(context.run_config)
     federation = federation_of(scenario)
-    outcome = run_one(partial(serve, grid), federation, run, _tell)
+    outcome = run_one(partial(serve, grid), federation, run, _tell, MemoryStore())
     found = outcome.detection(frozenset(map(federation.name, federation.malicious)))
     log(INFO, "%s with %s: accuracy %.4f", run.title, outcome.defence, outcome.accuracy[-1])
     log(INFO, "suspicions: precision %.3f, recall %.3f", found.precision, found.recall)

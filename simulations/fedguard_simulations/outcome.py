@@ -12,6 +12,7 @@ from math import isfinite, nan
 from typing import Any
 
 from fedguard import RoundReport
+from fedguard_simulations.identities import client_of
 from fedguard_simulations.scenario import Expectation, Scenario
 
 __all__ = ["Detection", "Outcome", "RunOutcome", "versions"]
@@ -60,18 +61,14 @@ class RunOutcome:
     confusion: tuple[tuple[int, ...], ...]
     seconds: float = field(compare=False)
 
-    def detection(self, malicious: frozenset[str], suspect_above: float | None = None) -> Detection:
-        """Refused and suspected clients count as named; only attackers that attack count as bad.
-
-        `suspect_above` asks what another threshold would have said of the same scores.
-        """
+    def detection(self, malicious: frozenset[str]) -> Detection:
+        """Suspects, and clients whose update did not count, are named; only who attacks is bad."""
         bad = malicious if self.attack else frozenset()
-        pairs = []
-        for verdict in (verdict for report in self.reports for verdict in report.verdicts):
-            suspected = verdict.suspected
-            if suspect_above is not None:
-                suspected = max(verdict.scores.values(), default=0.0) > suspect_above
-            pairs.append((suspected or not verdict.admitted, verdict.client in bad))
+        pairs = [
+            (verdict.suspected or not verdict.admitted, client_of(verdict.client) in bad)
+            for report in self.reports
+            for verdict in report.verdicts
+        ]
         return Detection(
             caught=pairs.count((True, True)),
             false_alarms=pairs.count((True, False)),

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fedguard_simulations.data import LABELS
+from fedguard_simulations.identities import client_of
 from fedguard_simulations.outcome import Outcome, RunOutcome
 
 __all__ = ["write_report"]
@@ -26,6 +27,8 @@ COLOURS = {
     "oracle": "#7a7a7a",
 }
 MOST_ROWS = 60
+DEEPEST = 10
+"""The score, in robust standard deviations, that has the darkest colour."""
 
 
 class Row(NamedTuple):
@@ -63,6 +66,7 @@ def render(outcome: Outcome) -> str:
         success=_curves(success, "attack_success", "attack success rate") if success else None,
         heatmaps={run.label: _heatmap(run, outcome) for run in runs},
         most_rows=MOST_ROWS,
+        deepest=DEEPEST,
         confusions={run.label: _confusion(run) for run in runs},
         labels=LABELS[outcome.dataset],
         checked=outcome.checked(),
@@ -103,15 +107,15 @@ def _heatmap(run: RunOutcome, outcome: Outcome) -> list[Row]:
     for report in run.reports:
         for verdict in report.verdicts:
             if not verdict.admitted:
-                cell = (1.0, f"refused: {verdict.reason}")
+                cell = (1.0, f"not counted: {verdict.reason}")
             else:
                 family = max(verdict.scores, key=lambda each: verdict.scores[each])
                 top = verdict.scores[family]
-                shade = min(max(top, 0.0) / (2 * outcome.scenario.suspect_above), 1.0)
+                shade = min(max(top, 0.0) / DEEPEST, 1.0)
                 cell = (shade, f"{family} {top:.1f}{', suspected' if verdict.suspected else ''}")
             text = f"{verdict.client}, round {report.round}: {cell[1]}"
             cells.setdefault(verdict.client, []).append((cell[0], text))
-    rows = [Row(client, client in bad, line) for client, line in cells.items()]
+    rows = [Row(client, client_of(client) in bad, line) for client, line in cells.items()]
     rows.sort(key=lambda row: (not row.malicious, -_mean_shade(row), row.client))
     return rows[:MOST_ROWS]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from math import inf
@@ -19,7 +19,7 @@ from fedguard import InMemory, chain
 from fedguard.config import Factories, parse_expression
 from fedguard.defence import Defence, Stage, transform
 from fedguard.errors import ConfigError, UnknownName
-from fedguard.server import SUSPECT_ABOVE, rehearse
+from fedguard.server import rehearse
 from fedguard_clients import ATTACKS, Behaviour
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import DATASETS, resolve_dataset
@@ -100,7 +100,7 @@ class Scenario:
     batch: int = 32
     learning_rate: float = 0.1
     root_examples: int = 0
-    suspect_above: float = SUSPECT_ABOVE
+    reputation: bool = True
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
 
@@ -113,9 +113,8 @@ class Scenario:
             raise ConfigError(
                 f"malicious must lie in [0, {self.clients - 1}], got {self.malicious}"
             )
-        for name in ("learning_rate", "suspect_above"):
-            if not 0 < getattr(self, name) < inf:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < inf:
+            raise ConfigError(f"learning_rate must be positive, got {self.learning_rate}")
         for name in ("root_examples", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -177,17 +176,30 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {each.name: str(each.type) for each in dataclasses.fields(Scenario)}
     typed = {}
     for name, value in values.items():
-        kind = {"int": int, "float": float, "str": str}[kinds[name]]
+        kind: Callable[[Any], Any] = KINDS[kinds[name]]
         if kind is str and not isinstance(value, str):
             raise ConfigError(f"{name} must be a string, got {value!r}")
         try:
             typed[name] = kind(value)
             exact = kind is not int or float(value) == typed[name]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, KeyError):
             exact = False
         if not exact:
             raise ConfigError(f"{name} must be {kinds[name]}, got {value!r}")
     return typed
+
+
+def _truth(value: Any) -> bool:
+    """true or false, as TOML has it and as people write it after --set."""
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": _truth,
+}
 
 
 def _rows_of(stage: Stage) -> int:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord, MetricRecord
 
-from fedguard import MemoryStore, Policy, RoundReport
+from fedguard import MemoryStore, Policy, ReputationPolicy, RoundReport, StateStore
 from fedguard.errors import ConfigError, UnknownName
 from fedguard.flower import GuardedStrategy
 from fedguard_simulations.evaluation import Evaluator
 from fedguard_simulations.federation import Federation, federation_of
+from fedguard_simulations.identities import Identities
 from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.runners import Job, Runner, runner_of
 from fedguard_simulations.runs import RUNS, Run
@@ -37,11 +38,20 @@ def _nobody(_: Tick) -> None:
     """No live view."""
 
 
+def _forgetful(_: Run) -> StateStore:
+    """A store that ends with the run."""
+    return MemoryStore()
+
+
 def policy_of(federation: Federation, run: Run) -> Policy:
-    """The policy a scenario's server would run: its defence, standard scores, its f."""
+    """The policy a scenario's server would run: its defence, standard scores, its f.
+
+    Only a defended run acts on reputations.
+    """
     scenario = federation.scenario
-    scorers = standard_scorers(scenario.malicious)
-    return Policy(federation.defence(run), scorers, scenario.suspect_above)
+    acts = run.defended and scenario.reputation
+    reputation = ReputationPolicy(f=scenario.malicious) if acts else None
+    return Policy(federation.defence(run), standard_scorers(scenario.malicious), reputation)
 
 
 def simulate(
@@ -49,8 +59,9 @@ def simulate(
     runner: str = "vectorised",
     labels: Sequence[str] = DEFAULT_RUNS,
     on_tick: Callable[[Tick], None] = _nobody,
+    store_of: Callable[[Run], StateStore] = _forgetful,
 ) -> Outcome:
-    """Train every run of `labels` and gather what happened.
+    """Train every run of `labels`, each on a store of its own, and gather what happened.
 
     Raises `UnknownName` for a run or runner, `MissingData` with what to install.
     """
@@ -61,29 +72,42 @@ def simulate(
         if label not in RUNS:
             raise UnknownName("run", label, RUNS)
     federation = federation_of(scenario)
-    runs = {label: run_one(run_job, federation, RUNS[label], on_tick) for label in labels}
+    runs = {
+        label: run_one(run_job, federation, RUNS[label], on_tick, store_of(RUNS[label]))
+        for label in labels
+    }
     malicious = tuple(federation.name(client) for client in sorted(federation.malicious))
     return Outcome(scenario, federation.data.name, runner, malicious, runs, versions())
 
 
 def run_one(
-    run_job: Runner, federation: Federation, run: Run, on_tick: Callable[[Tick], None]
+    run_job: Runner,
+    federation: Federation,
+    run: Run,
+    on_tick: Callable[[Tick], None],
+    store: StateStore,
 ) -> RunOutcome:
     """Train one run and gather its metrics and reports."""
-    evaluator, store, metrics = Evaluator(federation), MemoryStore(), list[dict[str, float]]()
-    policy = policy_of(federation, run)
+    evaluator, metrics = Evaluator(federation), list[dict[str, float]]()
+    policy, reports = policy_of(federation, run), list[RoundReport]()
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         record = evaluator(server_round, arrays)
         metrics.append({name: float(str(value)) for name, value in record.items()})
-        report = store.reports[server_round - 1] if server_round else None
+        report = reports[-1] if server_round else None
         on_tick(Tick(run, server_round, metrics[-1], report))
         return record
 
     def strategy_of(name_of: Callable[[Any], str]) -> GuardedStrategy:
         count = len(federation.participants(run))
+        names = Identities(federation, store) if federation.renames(run) else str
         return GuardedStrategy(
-            policy, min_nodes=count, store=store, name_of=name_of, root=federation.root()
+            policy,
+            min_nodes=count,
+            store=store,
+            on_round=reports.append,
+            name_of=lambda node: names(name_of(node)),
+            root=federation.root(),
         )
 
     began = time.perf_counter()
@@ -98,7 +122,7 @@ def run_one(
         federation.scenario.attack if run.attacked else None,
         policy.defence.name,
         **columns,
-        reports=store.reports,
+        reports=tuple(reports),
         confusion=tuple(map(tuple, evaluator.confusion(arrays).tolist())),
         seconds=time.perf_counter() - began,
     )

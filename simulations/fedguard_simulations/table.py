@@ -1,4 +1,4 @@
-"""The table of defences: attacks x defences x skew x seeds, and the page that shows it."""
+"""The table of defences alone: attacks x defences x skew x seeds, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from statistics import mean, pstdev
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from fedguard.server import SUSPECT_ABOVE
 from fedguard_simulations.outcome import versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
@@ -23,7 +22,6 @@ __all__ = ["ALPHAS", "ATTACKS", "DEFENCES", "Cell", "measure", "page", "write_ta
 
 NONE = "none"
 ALPHAS = (0.3, 0.1)
-THRESHOLDS = (3.0, 4.0, 5.0, 6.0, 8.0)
 ATTACKS = (
     "label_flip()",
     "sign_flip()",
@@ -49,18 +47,13 @@ DEFENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run: `attack` is "none" without one, `defence` is "oracle" for honest clients only.
-
-    `recall` and `false_alarms` are shares of client-rounds, one for each of `THRESHOLDS`.
-    """
+    """One run: `attack` is "none" without one, `defence` is "oracle" for honest clients only."""
 
     alpha: float
     attack: str
     defence: str
     seed: int
     accuracy: float
-    recall: tuple[float, ...]
-    false_alarms: tuple[float, ...]
     attack_success: float | None
 
 
@@ -85,19 +78,17 @@ def measure(alpha: float, seed: int, attack: str, defence: str, rounds: int, dat
         dataset=dataset,
         partition=f"dirichlet(alpha={alpha})",
         rounds=rounds,
+        reputation=False,
         seed=seed,
     )
     outcome = simulate(scenario, "vectorised", [label])
-    run, malicious = outcome.runs[label], frozenset(outcome.malicious)
-    found = [run.detection(malicious, threshold) for threshold in THRESHOLDS]
+    run = outcome.runs[label]
     return Cell(
         alpha,
         attack,
         defence,
         seed,
         run.accuracy[-1],
-        () if attack == NONE else tuple(each.recall for each in found),
-        tuple(each.false_positive_rate for each in found),
         run.attack_success[-1] if run.attack_success else None,
     )
 
@@ -151,16 +142,6 @@ def page(cells: Sequence[Cell], command: str, dataset: str, rounds: int) -> str:
     lines += ["", "## Does the backdoor open?", ""]
     lines += ["Share of test images that the patch turns into class 0.", ""]
     lines += _backdoor_table(cells)
-    lines += ["", "## What the scores saw", ""]
-    lines += [
-        "Share in per cent of malicious client-rounds suspected (recall), and of honest ones "
-        f"(false alarms), under `{DEFENCES[-1]}`, for thresholds on the highest score of a client. "
-        f"{_worst_false_alarms(cells)} The default is {SUSPECT_ABOVE:g}. Suspicion is told, it "
-        "does not act.",
-    ]
-    for alpha in ALPHAS:
-        own = [cell for cell in cells if (cell.alpha, cell.defence) == (alpha, DEFENCES[-1])]
-        lines += ["", f"### Dirichlet {alpha}", "", *_detection_table(own)]
     return "\n".join(lines) + "\n"
 
 
@@ -204,34 +185,6 @@ def _backdoor_table(cells: Sequence[Cell]) -> list[str]:
             row.append(_spread(rates))
         rows.append(row)
     return _markdown(["defence", *(f"Dirichlet {alpha}" for alpha in ALPHAS)], rows)
-
-
-def _worst_false_alarms(cells: Sequence[Cell]) -> str:
-    """The largest share of honest client-rounds suspected in any row below, per threshold."""
-    own = [cell for cell in cells if cell.defence == DEFENCES[-1]]
-    rows = [
-        [cell.false_alarms for cell in own if (cell.alpha, cell.attack) == (alpha, attack)]
-        for alpha in ALPHAS
-        for attack in (NONE, *ATTACKS)
-    ]
-    worst = [
-        f"{100 * max(mean(cell[i] for cell in row) for row in rows):.1f} above {threshold:g}"
-        for i, threshold in enumerate(THRESHOLDS)
-    ]
-    return f"In the worst row the false alarms are {', '.join(worst)}."
-
-
-def _detection_table(cells: Sequence[Cell]) -> list[str]:
-    rows = []
-    for attack in (NONE, *ATTACKS):
-        own = [cell for cell in cells if cell.attack == attack]
-        row = [_short(attack) if attack != NONE else "no attack"]
-        for i in range(len(THRESHOLDS)):
-            recall = f"{100 * mean(cell.recall[i] for cell in own):.1f}" if attack != NONE else "-"
-            row.append(f"{recall} / {100 * mean(cell.false_alarms[i] for cell in own):.2f}")
-        rows.append(row)
-    heads = [f"> {threshold:g}: recall / false alarms" for threshold in THRESHOLDS]
-    return _markdown(["attack", *heads], rows)
 
 
 def _short(attack: str) -> str:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from fedguard.scoring import Scorer
-from fedguard_strategies.scorers import direction, magnitude, neighbourhood
+from fedguard_strategies.scorers import direction, magnitude, neighbourhood, sybil, temporal
 
 __all__ = ["standard_scorers"]
 
 
-def standard_scorers(f: int) -> tuple[Scorer, ...]:
-    """One scorer per family, all read off the Gram matrix."""
-    return (magnitude(), direction(), neighbourhood(f))
+def standard_scorers(f: int, size: int = 1024, seed: int = 0) -> tuple[Scorer, ...]:
+    """One scorer a family, from one pass over the data.
+
+    Clients' histories are sketches of `size` numbers drawn by `seed`, which is best kept secret.
+    """
+    return (
+        magnitude(),
+        direction(size, seed),
+        neighbourhood(f),
+        sybil(size, seed),
+        temporal(size, seed),
+    )

@@ -135,4 +135,4 @@ def test_the_app_answers_unknown_runs() -> None:
     with pytest.raises(ValueError, match="did you mean 'defended'"):
         planned({"run": "defendet"})
     scenario, run = planned({"scenario": "backdoor", "run": "attacked", "rounds": 0, "attack": ""})
-    assert (scenario.id, scenario.rounds, run.label) == ("backdoor-v1", 40, "attacked")
+    assert (scenario.id, scenario.rounds, run.label) == ("backdoor-v2", 40, "attacked")

@@ -74,7 +74,8 @@ def test_results_hold_everything(outcome: Outcome) -> None:
     assert len(run["accuracy"]) == SMALL.rounds + 1
     assert len(run["reports"]) == SMALL.rounds
     verdict = run["reports"][0]["verdicts"][0]
-    assert set(verdict["scores"]) == {"magnitude", "direction", "neighbourhood"}
+    families = {"magnitude", "direction", "neighbourhood", "sybil", "temporal"}
+    assert set(verdict["scores"]) == families
     assert verdict["num_examples"] > 0
     assert np.sum(run["confusion"]) == 397
     assert plain["versions"]["flwr"].startswith("1.4")

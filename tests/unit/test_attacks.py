@@ -121,7 +121,7 @@ DELTA = np.array([1.0, -2.0, 2.0], np.float32)
     ],
 )
 def test_crafted_updates(behaviour, sent: list[float]) -> None:
-    out = behaviour.craft(DELTA, np.random.default_rng(0))
+    out = behaviour.craft(DELTA, 1, np.random.default_rng(0))
     assert out.tolist() == sent
     assert out.dtype == np.float32
 
@@ -129,14 +129,16 @@ def test_crafted_updates(behaviour, sent: list[float]) -> None:
 def test_noise_has_the_length_asked_for_and_a_seed() -> None:
     craft = gaussian_noise(scale=5).craft
     assert craft
-    noise = craft(np.ones(1000, np.float32), np.random.default_rng(1))
+    noise = craft(np.ones(1000, np.float32), 1, np.random.default_rng(1))
     assert np.linalg.norm(noise) == pytest.approx(5 * 1000**0.5, rel=1e-4)
-    again = craft(np.ones(1000, np.float32), np.random.default_rng(1))
+    again = craft(np.ones(1000, np.float32), 1, np.random.default_rng(1))
     assert noise.tobytes() == again.tobytes()
     lazy = free_rider(noise=0.01)
     assert not lazy.trains
     assert lazy.craft
-    assert 0 < np.abs(lazy.craft(np.zeros(100, np.float32), np.random.default_rng(0))).max() < 0.1
+    assert (
+        0 < np.abs(lazy.craft(np.zeros(100, np.float32), 1, np.random.default_rng(0))).max() < 0.1
+    )
 
 
 def test_label_flip_and_backdoor_poison_copies() -> None:

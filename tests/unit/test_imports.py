@@ -19,6 +19,8 @@ LAYERS: list[set[str]] = [
     {"fedguard"},  # the package's own front page
     {"fedguard.server"},
     {"fedguard.state", "fedguard.config"},
+    {"fedguard.events"},
+    {"fedguard.reputation"},
     {
         "fedguard.acts",
         "fedguard.blocks",
@@ -30,11 +32,16 @@ LAYERS: list[set[str]] = [
         "fedguard.scoring",
         "fedguard.sketches",
     },
+    {"fedguard.audit"},
     {"fedguard.types", "fedguard.errors"},
 ]
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),
+    "alembic": ("fedguard.state",),
+    "cryptography": ("fedguard.audit",),
+    "msgpack": ("fedguard.state.codec",),
     "ray": ("fedguard.blocks.ray_shards",),
+    "sqlalchemy": ("fedguard.state",),
     "torch": ("fedguard.blocks.torch_tensors", "fedguard_clients", "fedguard_simulations"),
 }
 APART = ({"fedguard_strategies"}, {"fedguard_clients"})
@@ -102,7 +109,8 @@ def test_strategies_and_clients_are_apart() -> None:
 @pytest.mark.parametrize("package", ["fedguard", "fedguard_strategies", "fedguard.cli"])
 def test_import_is_light(package: str) -> None:
     program = (
-        f"import {package}, sys; heavy = {{'flwr', 'numba', 'torch', 'ray'}} & set(sys.modules); "
+        f"import {package}, sys; "
+        "heavy = {'flwr', 'numba', 'torch', 'ray', 'sqlalchemy'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run(

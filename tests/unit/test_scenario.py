@@ -42,7 +42,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("change", "error", "words"),
     [
         ({"seed": -1}, ConfigError, "seed must not be negative"),
-        ({"suspect_above": 0}, ConfigError, "suspect_above must be positive"),
+        ({"reputation": "maybe"}, ConfigError, "reputation must be bool, got 'maybe'"),
         ({"learning_rate": "nan"}, ConfigError, "learning_rate must be positive, got nan"),
         ({"expect": 3}, ConfigError, "expect must be tables"),
         ({"defence": "multi_krum(f=4, m=2.5)"}, ValueError, "m must be an int >= 1, got 2.5"),
@@ -105,7 +105,7 @@ def test_unknown_scenarios_and_files(tmp_path: Path) -> None:
 
 
 def test_the_newest_version_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = scenarios()["backdoor-v1"]
+    path = scenarios()["backdoor-v2"]
     monkeypatch.setattr(scenario_module, "scenarios", lambda: {"x-v9": path, "x-v10": path})
     monkeypatch.setattr(Path, "stem", property(lambda self: "x-v10"))
     assert load_scenario("x").id == "x-v10"

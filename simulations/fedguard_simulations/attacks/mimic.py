@@ -10,7 +10,20 @@ from fedguard.defence import Linear, Stage
 from fedguard.errors import InvalidParameter
 from fedguard.probes import Statistics, gram
 
-__all__ = ["mimic"]
+__all__ = ["farthest", "mimic"]
+
+
+def farthest(honest: Statistics, chosen: tuple[int, int] | None) -> tuple[int, int]:
+    """How many honest rows there are, and which lies farthest along their widest direction.
+
+    Whom the first round chose stays chosen as long as as many honest clients reply.
+    """
+    among, target = chosen or (0, 0)
+    if among != honest.n:
+        centre = np.eye(honest.n) - 1.0 / honest.n
+        _, vectors = np.linalg.eigh(centre @ honest.gram @ centre)
+        target = int(np.argmax(np.abs(vectors[:, -1])))
+    return honest.n, target
 
 
 def mimic(f: int) -> Stage:
@@ -25,13 +38,9 @@ def mimic(f: int) -> Stage:
         raise InvalidParameter(f"f must be at least 1, got {f!r}")
 
     def plan(honest: Statistics, chosen: tuple[int, int] | None) -> tuple[Linear, Any]:
-        among, target = chosen or (0, 0)
-        if among != honest.n:
-            centre = np.eye(honest.n) - 1.0 / honest.n
-            _, vectors = np.linalg.eigh(centre @ honest.gram @ centre)
-            target = int(np.argmax(np.abs(vectors[:, -1])))
+        among, target = farthest(honest, chosen)
         weights = np.zeros((f, honest.n))
         weights[:, target] = 1.0
-        return Linear(weights), (honest.n, target)
+        return Linear(weights), (among, target)
 
     return Stage(f"mimic(f={f})", 1, "n >= 1 honest", plan, probes=(gram,))

@@ -129,7 +129,7 @@ class VectorisedGrid(Grid):
             if task.behaviour.craft:
                 rng = stream(task.seed, CRAFT, task.client, server_round)
                 delta = flat(state) - base if task.behaviour.trains else np.zeros_like(base)
-                state = unflat(base + task.behaviour.craft(delta, rng), like=start)
+                state = unflat(base + task.behaviour.craft(delta, server_round, rng), like=start)
             metrics = MetricRecord({"num-examples": len(task.examples.y)})
             metrics["train-loss"] = float(losses[i])
             reply = RecordDict({"arrays": ArrayRecord(state), "metrics": metrics})

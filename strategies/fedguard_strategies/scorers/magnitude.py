@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fedguard.probes import Float64, Statistics, squares
-from fedguard.scoring import Scorer, robust_z
+from fedguard.scoring import Rows, Scorer, robust_z
 
 __all__ = ["magnitude"]
 
@@ -16,9 +18,9 @@ def magnitude() -> Scorer:
     Source: log-norm form of the norm tests in Nguyen et al. (FLAME), USENIX Security 2022
     """
 
-    def score(rows: Statistics) -> Float64:
+    def score(rows: Statistics, among: Rows, past: Any) -> Float64:
         lengths = rows.norms
         floor = 1e-9 * float(np.median(lengths) or lengths.max()) or 1.0
-        return np.abs(robust_z(np.log(np.maximum(lengths, floor))))
+        return np.abs(robust_z(np.log(np.maximum(lengths, floor)), among))
 
-    return Scorer("magnitude()", "magnitude", score, probes=(squares,))
+    return Scorer("magnitude()", "magnitude", score, (1.8, 3.6, 4.7), (squares,))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fedguard.probes import Float64, Statistics, gram
-from fedguard.scoring import Scorer, robust_z
+from fedguard.scoring import Rows, Scorer, robust_z
 from fedguard_strategies.bounds import f_is_count, label
 from fedguard_strategies.geometry import squared_distances
 
@@ -13,14 +15,15 @@ __all__ = ["neighbourhood"]
 
 
 def neighbourhood(f: int) -> Scorer:
-    """Robust z of the mean distance to the n - f nearest rows, itself included.
+    """Robust z of the mean distance to the n - f nearest of the rows that count, n of them.
 
     Source: the neighbourhood of Krum, Blanchard et al., NeurIPS 2017, as distances
     """
     f_is_count(f)
 
-    def score(rows: Statistics) -> Float64:
-        ordered = np.sort(np.sqrt(squared_distances(rows.gram)), axis=1)
-        return robust_z(ordered[:, : max(rows.n - f, 1)].mean(axis=1))
+    def score(rows: Statistics, among: Rows, past: Any) -> Float64:
+        apart = np.sqrt(squared_distances(rows.gram))[:, among]
+        near = np.sort(apart, axis=1)[:, : max(apart.shape[1] - f, 1)]
+        return robust_z(near.sum(axis=1) / max(near.shape[1], 1), among)
 
-    return Scorer(label("neighbourhood", f=f), "neighbourhood", score, probes=(gram,))
+    return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))

@@ -1,0 +1,133 @@
+"""Signed statements of how long the log is and what it holds, as C2SP checkpoints."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from fedguard.errors import BadCheckpoint, InvalidParameter, MissingKey
+
+__all__ = ["Checkpoint", "Signer", "Verifier"]
+
+ED25519 = b"\x01"
+"""The signature type of a signed note."""
+DASH = "\N{EM DASH} "
+
+
+class Checkpoint(NamedTuple):
+    """That the log `origin` has `size` entries and this root.
+
+    Source: C2SP tlog-checkpoint, https://c2sp.org/tlog-checkpoint
+    """
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+class Verifier:
+    """A public key and the name it signs under, as one line: name+id+key.
+
+    Source: C2SP signed-note, https://c2sp.org/signed-note
+    """
+
+    def __init__(self, line: str) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        self.line = line.strip()
+        try:
+            self.name, told, encoded = self.line.split("+", 2)
+            raw = base64.b64decode(encoded, validate=True)
+            self.id = _key_id(self.name, raw[1:])
+            self._key = Ed25519PublicKey.from_public_bytes(raw[1:])
+        except (ValueError, binascii.Error) as error:
+            raise InvalidParameter(f"{self.line!r:.100} is no public key: {error}") from None
+        if raw[:1] != ED25519 or told != self.id.hex():
+            raise InvalidParameter(f"{self.line!r:.100} is no public key of type Ed25519")
+
+    def opened(self, note: str) -> Checkpoint:
+        """The checkpoint in a note that this key signed. Raises `BadCheckpoint`."""
+        from cryptography.exceptions import InvalidSignature
+
+        text, _, signatures = note.rpartition("\n\n")
+        text += "\n"
+        for line in signatures.splitlines():
+            name, _, encoded = line.removeprefix(DASH).rpartition(" ")
+            if not line.startswith(DASH) or name != self.name:
+                continue
+            try:
+                signature = base64.b64decode(encoded, validate=True)
+                if signature[:4] == self.id:
+                    self._key.verify(signature[4:], text.encode())
+                    return _parsed(text)
+            except (ValueError, InvalidSignature):
+                break
+        raise BadCheckpoint(f"it bears no valid signature of {self.name}")
+
+
+def _parsed(text: str) -> Checkpoint:
+    origin, size, root, *_ = text.split("\n")
+    return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
+
+
+class Signer:
+    """A private key in a file, made by `create`; `verifier` is its public half."""
+
+    def __init__(self, path: Path) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        self.path = path
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+            self.verifier = Verifier(path.with_suffix(".pub").read_text(encoding="utf8"))
+        except (OSError, ValueError) as error:
+            raise MissingKey(str(path), str(error)) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise MissingKey(str(path), "it holds no Ed25519 key")
+        self._key = key
+        if self.verifier.line != _public_line(self.verifier.name, key.public_key()):
+            raise MissingKey(str(path), "its .pub file belongs to another key")
+
+    @classmethod
+    def create(cls, path: Path, name: str) -> Signer:
+        """Write a new key that only its owner can read, and its public half beside it."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import (
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+        )
+
+        key = Ed25519PrivateKey.generate()
+        line = _public_line(name, key.public_key())
+        path.with_suffix(".pub").write_text(line + "\n", encoding="utf8")
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        return cls(path)
+
+    def signed(self, checkpoint: Checkpoint) -> str:
+        """The checkpoint as a signed note."""
+        signature = self._key.sign(checkpoint.text.encode())
+        encoded = base64.b64encode(self.verifier.id + signature).decode()
+        return f"{checkpoint.text}\n{DASH}{self.verifier.name} {encoded}\n"
+
+
+def _key_id(name: str, key: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + ED25519 + key).digest()[:4]
+
+
+def _public_line(name: str, key: object) -> str:
+    raw: bytes = key.public_bytes_raw()  # type: ignore[attr-defined]
+    return f"{name}+{_key_id(name, raw).hex()}+{base64.b64encode(ED25519 + raw).decode()}"

@@ -1,0 +1,133 @@
+"""`fedguard audit`: whether the log is whole, proof of one entry, and all of it as files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
+from fedguard.errors import BadCheckpoint, ConfigError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Verify the audit log, prove what it says of a round, export it.",
+)
+Key = Annotated[
+    Path | None, typer.Option(help="The public key (audit.pub); the store's own by default.")
+]
+
+
+def _verifier(path: Path) -> Any:
+    from fedguard.audit import Verifier
+
+    try:
+        return Verifier(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise ConfigError(f"the public key cannot be read: {error}") from None
+
+
+@app.command("verify")
+def verify_log(
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+    key: Key = None,
+    witness: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint kept elsewhere, which the log must still begin with."),
+    ] = None,
+) -> None:
+    """Check every entry, checkpoint, model, manifest and table against the log.
+
+    Exit code 1 when anything is not what the log says; each such thing is named. Whoever holds
+    both store and key can write another log, so keep a checkpoint elsewhere and pass --witness.
+    """
+    from fedguard.state.opening import KEY, files_of
+    from fedguard.state.queries import sizes_of
+    from fedguard.state.verifying import verify
+
+    opened, console = to_read(store, federation, files), Console(highlight=False)
+    verifier = _verifier(key or files_of(store, files) / Path(KEY).with_suffix(".pub"))
+    kept = None if witness is None else verifier.opened(witness.read_text(encoding="utf8"))
+    found = verify(opened, verifier, kept)
+    for what, why in found:
+        console.print(f"[bold red]wrong[/]  {escape(what)}: {escape(why)}", soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    sizes = sizes_of(opened)
+    console.print(
+        f"[green]whole[/]  {sizes['log']} entries, {sizes['rounds']} rounds, signed by "
+        f"{verifier.name}+{verifier.id.hex()}"
+    )
+
+
+@app.command("prove")
+def prove_round(
+    server_round: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Which round.")],
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+) -> None:
+    """Print a proof, as JSON, that the log holds what was decided in a round."""
+    from fedguard.state.queries import entry_of
+    from fedguard.state.verifying import proof_of
+
+    opened = to_read(store, federation, files)
+    typer.echo(json.dumps(proof_of(opened, entry_of(opened, server_round)), indent=1))
+
+
+@app.command("check")
+def check_proof(
+    proof: Annotated[Path, typer.Argument(help="What `fedguard audit prove` printed.")],
+    key: Annotated[Path, typer.Option(help="The public key, as you got it from the operator.")],
+) -> None:
+    """Check a proof without the store, and print the entry it proves. Exit code 1 if it fails."""
+    from fedguard.audit import includes, leaf_hash
+
+    verifier = _verifier(key)
+    try:
+        told = json.loads(proof.read_text(encoding="utf8"))
+        entry = base64.b64decode(told["entry"], validate=True)
+        path = [base64.b64decode(each, validate=True) for each in told["proof"]]
+        checkpoint = verifier.opened(told["checkpoint"])
+        index = int(told["index"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BadCheckpoint):
+            raise
+        raise ConfigError(f"{proof} is no proof: {error!r}") from None
+    if not includes(checkpoint.root, checkpoint.size, index, leaf_hash(entry), path):
+        raise BadCheckpoint(f"entry {index} is not in the log of {checkpoint.size} entries")
+    typer.echo(entry.decode())
+
+
+@app.command("export")
+def export_log(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+) -> None:
+    """Write all entries (log.jsonl, a line each), all checkpoints and the newest one alone."""
+    from fedguard.state.database import reading
+    from fedguard.state.logbook import entries_of, notes_of
+
+    opened = to_read(store, federation, files)
+    folder.mkdir(parents=True, exist_ok=True)
+    with reading(opened.engine) as connection:
+        notes = notes_of(connection, opened.id)
+        with (folder / "log.jsonl").open("wb") as file:
+            for entry in entries_of(connection, opened.id):
+                pruned = json.dumps({"pruned": entry.leaf.hex()}).encode()
+                file.write((pruned if entry.data is None else entry.data) + b"\n")
+    (folder / "checkpoints.txt").write_text("\n".join(notes), encoding="utf8")
+    if notes:
+        (folder / "checkpoint").write_text(notes[-1], encoding="utf8")
+    Console().print(f"{len(notes)} entries written to {escape(str(folder))}", soft_wrap=True)

@@ -1,0 +1,78 @@
+"""`fedguard quarantine`, `reinstate`, `ban`, `trust` and `note`: the operator's word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, author, to_write
+from fedguard.errors import ConfigError
+from fedguard.reputation import Action, Override
+
+__all__ = ["commands"]
+
+HELP = {
+    Action.QUARANTINE: "Keep a client's updates from the model; it still trains and is scored.",
+    Action.REINSTATE: "Let a client start over on probation; evidence counts from then on.",
+    Action.BAN: "Shut a client out for good.",
+    Action.TRUST: "Count a client fully, whatever the evidence says.",
+    Action.NOTE: "Write something down about a client; it changes nothing.",
+}
+Client = Annotated[str, typer.Argument(help="A client's name, or how it begins.")]
+Note = Annotated[str, typer.Option("--note", "-m", help="Why; it stays in the audit log.")]
+Rounds = Annotated[int | None, typer.Option(min=1, help="End after so many rounds.")]
+Until = Annotated[str | None, typer.Option(help="End at a date or time: 2026-12-31T18:00.")]
+
+
+def commands() -> dict[str, tuple[Callable[..., None], str]]:
+    """Each action's command and help, by name."""
+    return {str(action): (_command(action), text) for action, text in HELP.items()}
+
+
+def _command(action: Action) -> Callable[..., None]:
+    def command(
+        client: Client,
+        note: Note = "",
+        rounds: Rounds = None,
+        until: Until = None,
+        store: Store = HERE,
+        federation: Federation = DEFAULT,
+        files: Files = None,
+    ) -> None:
+        from fedguard.state.queries import name_like
+
+        opened = to_write(store, federation, files)
+        name = name_like(opened, client)
+        done = opened.load().round
+        last = None if rounds is None else done + rounds
+        override = Override(name, action, note, author(), last, _time(until))
+        opened.override(override)
+        end = f", until round {last} is done" if last else f", until {until}" if until else ""
+        console = Console(highlight=False)
+        console.print(f"{action} {escape(name)}: counts from round {done + 1}{end}")
+
+    def once(
+        client: Client,
+        note: Note = "",
+        store: Store = HERE,
+        federation: Federation = DEFAULT,
+        files: Files = None,
+    ) -> None:
+        command(client, note, None, None, store, federation, files)
+
+    return once if action in (Action.REINSTATE, Action.NOTE) else command
+
+
+def _time(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--until {text!r} is no time: write it as 2026-12-31T18:00") from None
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,145 @@
+"""What the operator sets, and how a client's standing follows from the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from fedguard.errors import InvalidParameter
+from fedguard.reputation.evidence import gathered
+from fedguard.reputation.reputation import Reputation
+from fedguard.scoring import MOST_SURPRISE
+from fedguard.types import Standing
+
+__all__ = ["PROTOCOL", "SYBIL", "Evidence", "ReputationPolicy"]
+
+PROTOCOL, SYBIL = "protocol", "sybil"
+"""Families with a part of their own: faults prove by themselves; likeness never does, or a client
+could be put away by copying it."""
+LOUD_ROUNDS = 2.5
+"""An alarm is this many rounds of the most surprise there is: three rounds at the least."""
+RATE_AT_NO_ALLOWANCE = 3.5
+"""False quarantines per 1,000 client-rounds at allowance 0, by the fit in docs/detection.md."""
+ENOUGH, LITTLE = 0.5, 0.25
+"""Shares of an alarm that corroborate another family's, and that no longer count."""
+
+
+class Evidence(NamedTuple):
+    """What one round says of one client: surprise by family, and whether it was suspected."""
+
+    surprises: Mapping[str, float]
+    suspected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReputationPolicy:
+    """How evidence acts.
+
+    `f` clients at most may be quarantined in one round, or the round is held. Of 1,000 rounds of
+    honest clients, `false_quarantines` may end in quarantine: fewer make it slower to act. A new
+    key is on probation for `probation` clean rounds, with `probation_weight` of a trusted client's;
+    after a quarantine come `quarantine` clean rounds in shadow, twice as many each time, and the
+    one after `ban_after` quarantines is a ban. Bad rounds are forgotten at `forget_bad` a round,
+    good ones faster.
+    """
+
+    f: int
+    false_quarantines: float = 0.1
+    participations: int = 3
+    probation: int = 5
+    probation_weight: float = 0.5
+    quarantine: int = 20
+    ban_after: int = 3
+    forget_good: float = 0.05
+    forget_bad: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidParameter` for what makes no sense."""
+        counts = ("f", "participations", "probation", "quarantine", "ban_after")
+        for name in counts:
+            if getattr(self, name) < 0:
+                raise InvalidParameter(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("probation_weight", "forget_good", "forget_bad"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InvalidParameter(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        if not 0 < self.false_quarantines < RATE_AT_NO_ALLOWANCE:
+            raise InvalidParameter(
+                f"false_quarantines, per 1,000 client-rounds, must lie between 0 and "
+                f"{RATE_AT_NO_ALLOWANCE}, got {self.false_quarantines}"
+            )
+        if self.allowance >= MOST_SURPRISE - 1:
+            raise InvalidParameter(
+                f"false_quarantines={self.false_quarantines} is rarer than can be told apart"
+            )
+
+    @property
+    def allowance(self) -> float:
+        """The surprise, -log10 p, that a client may show round after round.
+
+        False quarantines are honest clients whose every round is strange, and by measurement
+        their number falls tenfold for each unit of it.
+        """
+        return math.log10(RATE_AT_NO_ALLOWANCE / self.false_quarantines)
+
+    @property
+    def alarm(self) -> float:
+        """How much surprise beyond the allowance is an alarm."""
+        return LOUD_ROUNDS * (MOST_SURPRISE - self.allowance)
+
+    def after(self, known: Reputation, evidence: Evidence, server_round: int) -> Reputation:
+        """A client's reputation after a round it took part in."""
+        levels = {
+            family: gathered(known.evidence.get(family, 0.0), each, self.allowance, self.alarm)
+            for family, each in sorted(evidence.surprises.items())
+        }
+        levels = {**known.evidence, **levels}
+        bad = evidence.suspected or max(levels.values(), default=0.0) >= ENOUGH
+        seen = replace(
+            known,
+            participations=known.participations + 1,
+            clean=0 if bad else known.clean + 1,
+            good=(1 - self.forget_good) * known.good + (not evidence.suspected),
+            bad=(1 - self.forget_bad) * known.bad + evidence.suspected,
+            evidence=levels,
+        )
+        return self._judged(seen, server_round)
+
+    def _judged(self, seen: Reputation, server_round: int) -> Reputation:
+        after = self._standing(seen)
+        if after is seen.standing:
+            return seen
+        times = seen.quarantines + (after is Standing.QUARANTINE)
+        if after is Standing.QUARANTINE and times > self.ban_after:
+            after = Standing.BANNED
+        return replace(seen, standing=after, since=server_round, clean=0, quarantines=times)
+
+    def _standing(self, seen: Reputation) -> Standing:
+        level = max(seen.evidence.values(), default=0.0)
+        if seen.standing is Standing.BANNED:
+            return seen.standing
+        if seen.standing is Standing.QUARANTINE:
+            wanted = self.quarantine * 2 ** (seen.quarantines - 1)
+            over = level < LITTLE and seen.clean >= wanted
+            return Standing.PROBATION if over else seen.standing
+        if seen.participations >= self.participations and self._proved(seen.evidence):
+            return Standing.QUARANTINE
+        if level >= 1:
+            return Standing.PROBATION
+        if seen.standing is Standing.TRUSTED:
+            return Standing.WATCH if level >= ENOUGH else seen.standing
+        cleared = level < LITTLE and seen.clean >= self.probation
+        return Standing.TRUSTED if cleared else seen.standing
+
+    def _proved(self, levels: Mapping[str, float]) -> bool:
+        """Two families, of which one alone would be an alarm, or faults."""
+        alarms = [family for family, each in levels.items() if each >= 1 and family != SYBIL]
+        supports = [family for family, each in levels.items() if each >= ENOUGH]
+        return PROTOCOL in alarms or (bool(alarms) and len(supports) >= 2)
+
+    def weight(self, standing: Standing) -> float:
+        """How long a row of such a client counts, beside a trusted one's."""
+        if not standing.counts:
+            return 0.0
+        return self.probation_weight if standing is Standing.PROBATION else 1.0

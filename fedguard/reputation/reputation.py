@@ -1,0 +1,37 @@
+"""What is known of one client over rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedguard.types import Standing
+
+__all__ = ["Reputation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reputation:
+    """A client's standing and what it rests on; a new key starts on probation.
+
+    `good` and `bad` are forgetful counts of rounds, `evidence` maps a family to what was gathered
+    over rounds, 1 being an alarm, and `clean` counts rounds in a row without suspicion since the
+    standing last changed, in round `since`.
+    """
+
+    standing: Standing = Standing.PROBATION
+    since: int = 0
+    participations: int = 0
+    clean: int = 0
+    quarantines: int = 0
+    good: float = 0.0
+    bad: float = 0.0
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The mean of the Beta distribution, in (0, 1); 1/2 for who is not known.
+
+        Source: Jøsang and Ismail, "The Beta Reputation System", 2002, section 2
+        """
+        return (1.0 + self.good) / (2.0 + self.good + self.bad)

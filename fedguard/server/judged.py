@@ -1,0 +1,132 @@
+"""What a round does to reputations: evidence, the operator's word, and how many may go at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from fedguard.reputation import Action, Evidence, Override, Reputation, ReputationPolicy
+from fedguard.reputation.policy import ENOUGH, PROTOCOL
+from fedguard.scoring import MOST_SURPRISE
+from fedguard.server.policy import Policy
+from fedguard.server.scored import Scored
+from fedguard.state import State
+from fedguard.types import Change, Cohort, Standing, Verdict
+
+__all__ = ["HARD_FAULTS", "Judged", "judged", "overruled"]
+
+HARD_FAULTS = frozenset(
+    {"spoofed-source", "unreadable", "encoding", "keys", "shape", "dtype", "non-finite"}
+)
+"""Faults that an honest client of the right version does not commit; others are of the network."""
+UNKNOWN = Reputation(standing=Standing.TRUSTED)
+"""Everybody's, where no policy keeps reputations."""
+
+
+class Judged(NamedTuple):
+    """Reputations after the round, what changed, and why the round must be held, if it must."""
+
+    policy: ReputationPolicy | None
+    reputations: Mapping[str, Reputation]
+    changes: tuple[Change, ...] = ()
+    held: str | None = None
+
+    def of(self, client: str) -> Reputation:
+        return self.reputations.get(client, Reputation()) if self.policy else UNKNOWN
+
+    def weight(self, client: str) -> float:
+        return self.policy.weight(self.of(client).standing) if self.policy else 1.0
+
+    def told(self, verdict: Verdict) -> Verdict:
+        """A verdict with the client's standing in it."""
+        if not self.policy:
+            return verdict
+        known = self.of(verdict.client)
+        return replace(
+            verdict,
+            standing=known.standing,
+            reputation=known.value,
+            evidence=dict(known.evidence),
+        )
+
+
+def overruled(state: State) -> dict[str, Reputation]:
+    """Reputations before a round, with the standings the operator gave."""
+    known = dict(state.reputations)
+    for client, override in state.overrides.items():
+        earlier = known.get(client, Reputation())
+        if override.action is Action.REINSTATE:
+            earlier = replace(earlier, evidence={}, clean=0)
+        if earlier.standing is not override.standing:
+            earlier = replace(earlier, standing=override.standing, since=state.round + 1)
+        known[client] = earlier
+    return known
+
+
+def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) -> Judged:
+    """Judge everybody by this round; the operator's word counts more."""
+    rules, now = policy.reputation, state.round + 1
+    if not rules:
+        return Judged(None, state.reputations)
+    before = overruled(state)
+    after = dict(before)
+    for client, evidence in _evidence(cohort, seen):
+        after[client] = rules.after(before.get(client, Reputation()), evidence, now)
+    going = [
+        client
+        for client, known in after.items()
+        if not known.standing.counts
+        and before.get(client, Reputation()).standing.counts
+        and client not in state.overrides
+    ]
+    held = None
+    if len(going) > rules.f:
+        held = (
+            f"{len(going)} clients would be quarantined at once, more than f = {rules.f}: the data "
+            "drifted, or a majority attacks; look at fedguard clients and decide"
+        )
+        for client in going:
+            after[client] = _as_before(after[client], before.get(client, Reputation()))
+    for client in state.overrides:
+        after[client] = _as_before(after[client], before[client])
+    changes = [
+        Change(client, earlier, known.standing, _why(known, state.overrides.get(client)))
+        for client, known in sorted(after.items())
+        if (earlier := state.reputations.get(client, Reputation()).standing) is not known.standing
+    ]
+    return Judged(rules, after, tuple(changes), held)
+
+
+def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Evidence]]:
+    """Of everyone who took part; who sent nothing in time did not."""
+    for fault in cohort.faults:
+        if fault.reason in HARD_FAULTS:
+            yield fault.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
+    for row, update in enumerate(cohort.updates):
+        assert seen
+        if not seen.finite[row]:
+            yield update.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
+            continue
+        own = {family: float(values[row]) for family, values in seen.surprises.items()}
+        yield update.client, Evidence({PROTOCOL: 0.0} | own, bool(seen.suspected[row]))
+
+
+def _as_before(known: Reputation, before: Reputation) -> Reputation:
+    """The evidence counts, the standing is the operator's to change."""
+    return replace(
+        known, standing=before.standing, since=before.since, quarantines=before.quarantines
+    )
+
+
+def _why(known: Reputation, override: Override | None) -> str:
+    if override:
+        return f"the operator: {override.action}. {override.note}".rstrip(". ")
+    told = [
+        f"{family} {100 * level:.0f} %"
+        for family, level in sorted(known.evidence.items(), key=lambda pair: -pair[1])
+        if level >= ENOUGH
+    ]
+    if not told:
+        return f"{known.participations} rounds, nothing held against it"
+    return f"evidence of {', '.join(told)} of an alarm, {known.participations} rounds"

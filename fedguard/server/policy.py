@@ -1,0 +1,51 @@
+"""What the operator decided, and a trial of it before anyone trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedguard.defence import Defence, aggregate
+from fedguard.errors import InvalidParameter, NothingTrusted
+from fedguard.probes import Context
+from fedguard.reputation import ReputationPolicy
+from fedguard.scoring import Scorer
+
+__all__ = ["Policy", "rehearse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The defence, who scores, and whether evidence acts.
+
+    Scores of all families together make suspects, of whom a share `discovery_rate` may be honest.
+    Suspicion is told; only with a `reputation` policy do rounds of evidence act.
+    """
+
+    defence: Defence
+    scorers: tuple[Scorer, ...] = ()
+    reputation: ReputationPolicy | None = None
+    discovery_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        """One scorer a family: a verdict has one score for each."""
+        families = [scorer.family for scorer in self.scorers]
+        if len(set(families)) < len(families):
+            raise InvalidParameter(f"one scorer a family, got {sorted(families)}")
+        if not 0 < self.discovery_rate < 1:
+            raise InvalidParameter(f"discovery_rate must lie in (0, 1), got {self.discovery_rate}")
+
+
+def rehearse(defence: Defence, n: int, vectors: Sequence[str] = ("model",)) -> None:
+    """Run the defence on n random updates, and raise now what would fail in every round of n.
+
+    `vectors` are those of the server's own that rounds will bring.
+    """
+    rng = np.random.default_rng(0)
+    known = {name: rng.normal(size=8) for name in vectors}
+    context = Context.of_rows(n)._replace(vectors=known)
+    with suppress(NothingTrusted):
+        aggregate(defence, rng.normal(size=(n, 8)), context=context)

@@ -1,0 +1,53 @@
+"""A round's inputs as bytes, and the round run again from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fedguard.config import Factories, parse_expression
+from fedguard.reputation import ReputationPolicy
+from fedguard.server.policy import Policy
+from fedguard.server.step import step
+from fedguard.state import State
+from fedguard.state.codec import pack, unpack
+from fedguard.types import Cohort, RoundReport
+
+__all__ = ["Inputs", "packed_inputs", "replayed"]
+
+
+class Inputs(NamedTuple):
+    """All that `step` was given; defence and scorers by the expressions that make them."""
+
+    state: State
+    cohort: Cohort
+    defence: str
+    scorers: tuple[str, ...]
+    reputation: ReputationPolicy | None
+    discovery_rate: float
+
+    def policy(self, rules: Factories, scorers: Factories) -> Policy:
+        """The policy, made anew from named factories. Raises `UnknownName` for those not there."""
+        made = [parse_expression(each, scorers, "scorer") for each in self.scorers]
+        defence = parse_expression(self.defence, rules, "rule")
+        return Policy(defence, tuple(made), self.reputation, self.discovery_rate)
+
+
+def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], bytes]:
+    """What a store may keep of a round, as large as its updates; made only if it does."""
+
+    def make() -> bytes:
+        scorers = tuple(scorer.name for scorer in policy.scorers)
+        own = (policy.defence.name, scorers, policy.reputation, policy.discovery_rate)
+        return pack(Inputs(state, cohort, *own))
+
+    return make
+
+
+def replayed(
+    data: bytes, policy_of: Callable[[Inputs], Policy]
+) -> tuple[RoundReport, bytes, bytes]:
+    """The report that the inputs lead to, and the bytes of report and state."""
+    inputs: Inputs = unpack(data)
+    _, report, after = step(inputs.state, inputs.cohort, policy_of(inputs))
+    return report, report.to_bytes(), after.to_bytes()

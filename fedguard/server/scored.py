@@ -1,0 +1,105 @@
+"""What one probe tells of a round's updates: who is finite, who copies whom, who is strange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedguard.blocks import InMemory
+from fedguard.defence import initial_state, survey
+from fedguard.probes import Context, Float64, Statistics, gram, squares
+from fedguard.reputation import Reputation
+from fedguard.reputation.evidence import benjamini_hochberg, combined
+from fedguard.scoring import Rows, first_copies, surprise
+from fedguard.server.policy import Policy
+from fedguard.state import State
+from fedguard.types import Cohort
+
+__all__ = ["Scored", "scored"]
+
+
+class Scored(NamedTuple):
+    """The round's rows and what they show; arrays have one entry for each update.
+
+    `original` is the row that a row is a copy of, its own number otherwise. Scores and surprises
+    are by family, 0 for rows that are not finite.
+    """
+
+    blocks: InMemory
+    context: Context
+    defence: tuple[Any, ...]
+    statistics: Statistics
+    finite: Rows
+    original: list[int]
+    scores: Mapping[str, Float64]
+    surprises: Mapping[str, Float64]
+    suspected: Rows
+    memories: Mapping[str, Any]
+
+
+def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Reputation]) -> Scored:
+    """Probe once, for the defence and every scorer; score first, learn later."""
+    blocks, context = InMemory([update.delta for update in cohort.updates]), Context.of(cohort)
+    remembered = initial_state(policy.defence) if state.defence is None else state.defence
+    memories = {each.memory.name: each.memory for each in policy.scorers if each.memory}
+    probes = [squares, *(each for scorer in policy.scorers for each in scorer.probes)]
+    probes += [each for memory in memories.values() for each in memory.probes]
+    if policy.reputation:
+        probes.append(gram)
+    statistics = survey(policy.defence, blocks, remembered, probes, context)
+    finite = np.ones(blocks.n, bool)
+    finite[statistics.non_finite()] = False
+    rows = np.flatnonzero(finite)
+    seen = replace(statistics.take(rows), context=context.take(rows.tolist()))
+    trust = np.array([known.get(client, Reputation()).value for client in context.clients])
+    original = list(range(blocks.n))
+    if policy.reputation:
+        original = _originals(seen, rows, trust)
+    counts = [known.get(client, Reputation()).standing.counts for client in context.clients]
+    among = np.array([counts[row] and original[row] == row for row in rows], bool)
+    past = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
+    scores, surprises = {}, {}
+    for scorer in policy.scorers if len(rows) else ():
+        own = past[scorer.memory.name] if scorer.memory else None
+        z = np.nan_to_num(scorer.score(seen, among, own), nan=0.0, posinf=1e9, neginf=-1e9)
+        scores[scorer.family] = _spread(z, rows, blocks.n)
+        surprises[scorer.family] = _spread(surprise(z, scorer.tail), rows, blocks.n)
+    suspected = np.zeros(blocks.n, bool)
+    if surprises:
+        p = combined([values[rows] for values in surprises.values()])
+        suspected[rows] = benjamini_hochberg(p, policy.discovery_rate)
+    learnt = {
+        name: memory.learn(past[name], seen) if len(rows) else past[name]
+        for name, memory in memories.items()
+    }
+    return Scored(
+        blocks,
+        context,
+        remembered,
+        statistics,
+        finite,
+        original,
+        scores,
+        surprises,
+        suspected,
+        learnt,
+    )
+
+
+def _spread(values: Float64, rows: Any, n: int) -> Float64:
+    whole = np.zeros(n)
+    whole[rows] = values
+    return whole
+
+
+def _originals(seen: Statistics, rows: Any, trust: Float64) -> list[int]:
+    """For every update the one it repeats; of copies the best reputed client's is the original."""
+    order = np.argsort(-trust[rows], kind="stable")
+    first = order[first_copies(seen.gram[np.ix_(order, order)])]
+    original = list(range(len(trust)))
+    for place, at in zip(order, first, strict=True):
+        original[rows[place]] = int(rows[at])
+    return original

@@ -1,0 +1,38 @@
+"""Load, step, commit: only then does the caller get what it may publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from fedguard.server.policy import Policy
+from fedguard.server.replay import packed_inputs
+from fedguard.server.step import step
+from fedguard.state import RoundRecord, StateStore
+from fedguard.types import Cohort, RoundReport, Vector
+
+__all__ = ["commit_round"]
+
+Sealed = Callable[[Vector | None, RoundReport], RoundRecord]
+
+
+def _nothing_more(vector: Vector | None, report: RoundReport) -> RoundRecord:
+    return RoundRecord()
+
+
+def commit_round(
+    store: StateStore, cohort: Cohort, policy: Policy, seal: Sealed = _nothing_more
+) -> tuple[Vector | None, RoundReport]:
+    """One round on what the store remembers, durable when this returns.
+
+    `seal(vector, report)` writes the files that the round's record names, the new model among
+    them, before the commit that names them.
+    """
+    began = time.perf_counter()
+    state = store.load()
+    vector, report, after = step(state, cohort, policy)
+    inputs = store.keep_inputs(packed_inputs(state, cohort, policy))
+    record = replace(seal(vector, report), inputs=inputs, seconds=time.perf_counter() - began)
+    store.commit(after, report, state.round, record)
+    return vector, report

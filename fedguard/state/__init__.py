@@ -1,0 +1,8 @@
+"""What a federation remembers, and the stores that keep it; SQL is imported by who uses it."""
+
+from __future__ import annotations
+
+from fedguard.state.memory import MemoryStore
+from fedguard.state.types import Receipt, RoundRecord, State, StateStore
+
+__all__ = ["MemoryStore", "Receipt", "RoundRecord", "State", "StateStore"]

@@ -1,0 +1,76 @@
+"""Files named by the hash of what they hold: models, manifests, kept inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedguard.errors import CorruptBlob, StoreUnavailable
+
+__all__ = ["Blobs", "sha256_of"]
+
+TEMPORARY = ".partial"
+
+
+def sha256_of(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Blobs:
+    """A folder of files `ab/abcd….suffix`; each is whole and on disk before its name is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        return self.folder / name[:2] / name
+
+    def put(self, data: bytes, suffix: str) -> str:
+        """Write `data` and return its name, digest and suffix. Raises `StoreUnavailable`."""
+        name = sha256_of(data) + suffix
+        path = self.path(name)
+        if path.exists() and path.stat().st_size == len(data):
+            return name
+        partial = path.with_name(f"{name}.{os.getpid()}{TEMPORARY}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StoreUnavailable(str(self.folder), str(error)) from error
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The bytes of one file. Raises `CorruptBlob` if they are not those it is named for."""
+        path = self.path(name)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CorruptBlob(str(path), str(error)) from None
+        if sha256_of(data) != name.partition(".")[0]:
+            raise CorruptBlob(str(path), "its bytes have another hash than its name")
+        return data
+
+    def names(self) -> Iterator[str]:
+        """All that are there, sorted; what a killed writer left half-written is none."""
+        for path in sorted(self.folder.glob("??/*")):
+            if path.suffix != TEMPORARY:
+                yield path.name
+
+    def drop(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,79 @@
+"""The audit log in its tables: appended in the transaction of what it tells."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from fedguard.audit import Checkpoint, Frontier, Signer, leaf_hash
+from fedguard.state.tables import checkpoints, federations, log
+
+__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of"]
+
+
+class Entry(NamedTuple):
+    """One entry: its place, its hash as stored, and its exact bytes, None once pruned."""
+
+    place: int
+    leaf: bytes
+    data: bytes | None
+
+
+def append(
+    connection: Connection, federation: int, name: str, signer: Signer, entry: dict[str, Any]
+) -> int:
+    """Add an entry and the checkpoint that covers it; its place. The caller holds the row lock."""
+    row = connection.execute(select(federations).where(federations.c.id == federation)).one()
+    data = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+    leaf = leaf_hash(data)
+    before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))
+    after = before.plus(leaf)
+    note = signer.signed(Checkpoint(origin_of(name), after.size, after.root))
+    line = {"place": before.size, "leaf": leaf, "entry": zlib.compress(data, 1)}
+    connection.execute(insert(log).values(federation=federation, **line))
+    connection.execute(
+        insert(checkpoints).values(federation=federation, size=after.size, note=note)
+    )
+    frontier = [each.hex() for each in after.roots]
+    connection.execute(
+        update(federations)
+        .where(federations.c.id == federation)
+        .values(log_size=after.size, log_frontier=frontier)
+    )
+    return before.size
+
+
+def origin_of(name: str) -> str:
+    """What the log of a federation calls itself in its checkpoints."""
+    return f"fedguard/{name}"
+
+
+def entries_of(connection: Connection, federation: int) -> Iterator[Entry]:
+    """All entries, in order."""
+    query = select(log).where(log.c.federation == federation).order_by(log.c.place)
+    yield from map(_entry, connection.execute(query))
+
+
+def entry_at(connection: Connection, federation: int, place: int) -> Entry:
+    """One entry."""
+    own = (log.c.federation == federation) & (log.c.place == place)
+    return _entry(connection.execute(select(log).where(own)).one())
+
+
+def _entry(row: Any) -> Entry:
+    """A row's entry. Bytes that cannot be unpacked stay as they are, and have another hash."""
+    try:
+        data = None if row.entry is None else zlib.decompress(row.entry)
+    except zlib.error:
+        data = row.entry
+    return Entry(row.place, row.leaf, data)
+
+
+def notes_of(connection: Connection, federation: int) -> list[str]:
+    """All checkpoints, the shortest log's first."""
+    query = select(checkpoints.c.note).where(checkpoints.c.federation == federation)
+    return list(connection.scalars(query.order_by(checkpoints.c.size)))

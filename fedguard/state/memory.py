@@ -1,0 +1,62 @@
+"""A store that lasts as long as the process: for simulations and tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fedguard.errors import StaleCommit
+from fedguard.reputation import Action, Override
+from fedguard.state.types import RoundRecord, State
+from fedguard.types import RoundReport
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps state, reports and overrides in this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._state, self._clock = State(), clock
+        self._reports: list[RoundReport] = []
+        self._overrides: dict[str, Override] = {}
+
+    def load(self) -> State:
+        now, following = self._clock(), self._state.round + 1
+        held = {name: each for name, each in self._overrides.items() if each.holds(following, now)}
+        return replace(self._state, overrides=held)
+
+    def commit(
+        self,
+        state: State,
+        report: RoundReport,
+        expected_round: int,
+        record: RoundRecord = RoundRecord(),  # noqa: B008  (frozen and empty)
+    ) -> None:
+        stored = len(self._reports)
+        if stored == expected_round + 1 and self._reports[-1] == report:
+            return
+        if stored != expected_round or state.round != expected_round + 1:
+            raise StaleCommit(expected_round, stored)
+        self._reports.append(report)
+        self._state = state
+
+    def override(self, override: Override) -> None:
+        if override.action is not Action.NOTE:
+            self._overrides[override.client] = override.begun(self._state.round)
+
+    def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
+        return None
+
+    def keep_model(
+        self, arrays: Callable[[], Mapping[str, NDArray[Any]]], provenance: Mapping[str, Any]
+    ) -> str | None:
+        return None
+
+    @property
+    def reports(self) -> tuple[RoundReport, ...]:
+        return tuple(self._reports)

@@ -1,0 +1,72 @@
+"""Where a store lies: a folder with everything in it, or a database and a folder of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from fedguard.audit import Signer
+from fedguard.errors import MissingKey, StoreUnavailable
+from fedguard.state.blobs import Blobs
+from fedguard.state.database import engine_of, reading
+from fedguard.state.schema import check
+from fedguard.state.sql import AS_USUAL, Retention, SqlStore
+from fedguard.state.tables import log
+
+__all__ = ["files_of", "open_store", "open_to_read", "url_of"]
+
+SQLITE, DATABASE, KEY, BLOBS = "sqlite:///", "store.db", "audit.key", "blobs"
+
+
+def open_store(
+    where: str,
+    federation: str = "default",
+    *,
+    files: Path | None = None,
+    retention: Retention = AS_USUAL,
+) -> SqlStore:
+    """Open a store to run rounds on: in a folder, or in a database with its `files` elsewhere.
+
+    `where` is the folder or the database's URL. What is missing is made: the folder, the tables,
+    the key that signs the log, but never a key for a log that another key began. Raises
+    `StoreUnavailable`, `StoreTooNew`, `StoreTooOld`, `MissingKey`.
+    """
+    folder = files_of(where, files)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(str(folder), str(error)) from None
+    engine = engine_of(url_of(where))
+    check(engine, make=True)
+    signer = _signer(folder / KEY, engine)
+    return SqlStore(engine, Blobs(folder / BLOBS), signer, federation, retention)
+
+
+def open_to_read(where: str, federation: str = "default", *, files: Path | None = None) -> SqlStore:
+    """Open a store that is there, without its key and without writing anything."""
+    url = url_of(where)
+    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+        raise StoreUnavailable(url.removeprefix(SQLITE), "there is none")
+    engine = engine_of(url)
+    check(engine, make=False)
+    return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+
+
+def url_of(where: str) -> str:
+    """The database's URL: `where` itself, or that of the one in the folder `where`."""
+    return where if "://" in where else f"{SQLITE}{Path(where) / DATABASE}"
+
+
+def files_of(where: str, files: Path | None) -> Path:
+    """Where key and blobs lie: in the folder, or beside a database as told."""
+    return files or Path("fedguard-files" if "://" in where else where)
+
+
+def _signer(path: Path, engine: Engine) -> Signer:
+    if path.exists():
+        return Signer(path)
+    with reading(engine) as connection:
+        if connection.execute(log.select().limit(1)).first() is not None:
+            raise MissingKey(str(path), "it is not there, and the log was begun with it")
+    return Signer.create(path, "fedguard")

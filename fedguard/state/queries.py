@@ -1,0 +1,126 @@
+"""What people ask of a store: who the clients are, what happened to one, how the rounds went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from fedguard.errors import InvalidParameter, UnknownName
+from fedguard.state import tables
+from fedguard.state.database import reading
+from fedguard.state.logbook import entry_at
+from fedguard.state.sql import SqlStore
+
+__all__ = [
+    "clients_of",
+    "entry_of",
+    "events_since",
+    "history_of",
+    "name_like",
+    "rounds_of",
+    "sizes_of",
+    "told_of",
+]
+
+Rows = Sequence[Row[Any]]
+clients, rounds, verdicts, events = (
+    tables.clients,
+    tables.rounds,
+    tables.verdicts,
+    tables.events,
+)
+
+
+def clients_of(store: SqlStore) -> Rows:
+    """All clients as they stand, with the scores of the last round each took part in."""
+    last = (
+        (verdicts.c.federation == clients.c.federation)
+        & (verdicts.c.client == clients.c.id)
+        & (verdicts.c.round == clients.c.last_round)
+    )
+    query = (
+        select(clients, verdicts.c.scores, verdicts.c.weight, verdicts.c.reason)
+        .outerjoin(verdicts, last)
+        .where(clients.c.federation == store.id)
+        .order_by(clients.c.reputation, clients.c.name)
+    )
+    with reading(store.engine) as connection:
+        return connection.execute(query).all()
+
+
+def name_like(store: SqlStore, given: str) -> str:
+    """The one client whose name is, or begins with, what was given. Raises `UnknownName`."""
+    with reading(store.engine) as connection:
+        query = select(clients.c.name).where(clients.c.federation == store.id)
+        names = list(connection.scalars(query))
+    if given in names:
+        return given
+    found = [name for name in names if name.startswith(given)]
+    if len(found) != 1:
+        raise UnknownName("client", given, found or names)
+    return str(found[0])
+
+
+def history_of(store: SqlStore, name: str) -> tuple[Row[Any], Rows, Rows]:
+    """One client, its verdicts by round, and what was told of it."""
+    with reading(store.engine) as connection:
+        mine = (clients.c.federation == store.id) & (clients.c.name == name)
+        client = connection.execute(select(clients).where(mine)).one()
+        own = (verdicts.c.federation == store.id) & (verdicts.c.client == client.id)
+        past = connection.execute(select(verdicts).where(own).order_by(verdicts.c.round)).all()
+        told = (events.c.federation == store.id) & (events.c.client == name)
+        return (
+            client,
+            past,
+            connection.execute(select(events).where(told).order_by(events.c.id)).all(),
+        )
+
+
+def rounds_of(store: SqlStore, last: int) -> Rows:
+    """The last rounds, the newest first."""
+    query = select(rounds).where(rounds.c.federation == store.id)
+    with reading(store.engine) as connection:
+        return connection.execute(query.order_by(rounds.c.number.desc()).limit(last)).all()
+
+
+def entry_of(store: SqlStore, number: int) -> int:
+    """The place in the log of a round's entry. Raises `InvalidParameter`."""
+    mine = (rounds.c.federation == store.id) & (rounds.c.number == number)
+    with reading(store.engine) as connection:
+        found: int | None = connection.scalars(select(rounds.c.entry).where(mine)).one_or_none()
+    if found is None:
+        raise InvalidParameter(f"round {number} is not in the store")
+    return found
+
+
+def told_of(store: SqlStore, number: int) -> tuple[dict[str, Any], str | None]:
+    """What the log holds of a round, and the blob of its inputs if they are kept."""
+    place = entry_of(store, number)
+    mine = (rounds.c.federation == store.id) & (rounds.c.number == number)
+    with reading(store.engine) as connection:
+        inputs = connection.scalars(select(rounds.c.inputs).where(mine)).one()
+        entry = entry_at(connection, store.id, place)
+    if entry.data is None:
+        raise InvalidParameter(f"the log's entry of round {number} was pruned")
+    return json.loads(entry.data), inputs
+
+
+def events_since(store: SqlStore, place: int = 0) -> Rows:
+    """Events with a number above `place`, in order."""
+    query = select(events).where(events.c.federation == store.id, events.c.id > place)
+    with reading(store.engine) as connection:
+        return connection.execute(query.order_by(events.c.id)).all()
+
+
+def sizes_of(store: SqlStore) -> dict[str, int]:
+    """How many of everything there are."""
+    with reading(store.engine) as connection:
+        return {
+            table.name: connection.scalars(
+                select(func.count()).select_from(table).where(table.c.federation == store.id)
+            ).one()
+            for table in (clients, rounds, verdicts, events, tables.log)
+        }

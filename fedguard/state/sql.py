@@ -1,0 +1,334 @@
+"""A federation's memory in SQLite or PostgreSQL, one transaction a round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+
+from fedguard.audit import Signer
+from fedguard.errors import MissingKey, StaleCommit, UnknownName
+from fedguard.events import Event, events_of
+from fedguard.reputation import Action, Override, Reputation
+from fedguard.state import tables
+from fedguard.state.blobs import Blobs, sha256_of
+from fedguard.state.database import reading, writing
+from fedguard.state.logbook import append
+from fedguard.state.models import write_model
+from fedguard.state.types import RoundRecord, State
+from fedguard.types import RoundReport, Verdict
+
+__all__ = ["AS_USUAL", "Retention", "SqlStore"]
+
+federations, clients, rounds = tables.federations, tables.clients, tables.rounds
+INPUTS = ".inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many rounds things are kept; None keeps them for good.
+
+    `inputs` are the updates themselves, as large as the round, which `fedguard replay` needs.
+    The log's hashes and checkpoints stay whatever is pruned.
+    """
+
+    states: int = 2
+    inputs: int = 0
+    verdicts: int | None = None
+
+
+AS_USUAL = Retention()
+
+
+class SqlStore:
+    """A `StateStore` in a database, with models in `blobs` and a log signed by `signer`.
+
+    Made by `open_store`. Without a signer it only reads.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        blobs: Blobs,
+        signer: Signer | None,
+        federation: str = "default",
+        retention: Retention = AS_USUAL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
+        self.retention, self._clock = retention, clock
+        with writing(engine) if signer else reading(engine) as connection:
+            self.id = _federation(connection, federation, clock() if signer else None)
+
+    def __enter__(self) -> SqlStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self.engine.dispose()
+
+    def load(self) -> State:
+        now = self._clock()
+        with reading(self.engine) as connection:
+            done = connection.scalars(self._own(federations, federations.c.rounds)).one()
+            wanted = tables.states.c.round == done
+            data = connection.scalars(
+                self._own(tables.states, tables.states.c.data).where(wanted)
+            ).one_or_none()
+            overrides = self._overrides(connection, done + 1, now)
+        return replace(State.from_bytes(data) if data else State(), overrides=overrides)
+
+    def commit(
+        self,
+        state: State,
+        report: RoundReport,
+        expected_round: int,
+        record: RoundRecord = RoundRecord(),  # noqa: B008  (frozen and empty)
+    ) -> None:
+        now, body, data = self._clock(), report.to_bytes(), state.to_bytes()
+        with writing(self.engine) as connection:
+            if not self._take_turn(connection, state, expected_round, sha256_of(body)):
+                return
+            entry = {"kind": "round", "at": now, "report": body.decode(), "state": sha256_of(data)}
+            place = self._log(connection, entry | record.plain())
+            self._write_round(connection, report, record, sha256_of(body), place, now)
+            ids = self._write_clients(connection, report, state.reputations)
+            self._write_verdicts(connection, report, record, ids)
+            self._write_events(connection, events_of(report), now)
+            own = {"federation": self.id, "round": report.round, "data": data}
+            connection.execute(insert(tables.states).values(own))
+            dropped = self._prune(connection, report.round)
+        for name in dropped:
+            self.blobs.drop(name)
+
+    def override(self, override: Override) -> None:
+        now = self._clock()
+        with writing(self.engine) as connection:
+            self._lock(connection)
+            done = connection.scalars(self._own(federations, federations.c.rounds)).one()
+            plain = asdict(override.begun(done))
+            self._log(connection, {"kind": "override", "at": now} | plain)
+            row = {"federation": self.id, "created_at": now} | plain
+            connection.execute(insert(tables.overrides).values(row))
+            told = f"the operator: {override.action}"
+            event = Event(done, f"operator.{override.action}", override.client, told, plain)
+            self._write_events(connection, [event], now)
+
+    def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
+        return self.blobs.put(data(), INPUTS) if self.retention.inputs > 0 else None
+
+    def keep_model(
+        self, arrays: Callable[[], Mapping[str, NDArray[Any]]], provenance: Mapping[str, Any]
+    ) -> str | None:
+        parent = {"parent": self.last_model(), "federation": self.name}
+        return write_model(self.blobs, arrays(), dict(provenance) | parent)
+
+    def last_model(self) -> str | None:
+        """The manifest of the newest model, for who goes on from it."""
+        query = self._own(rounds, rounds.c.model).where(rounds.c.model.is_not(None))
+        with reading(self.engine) as connection:
+            return connection.scalars(query.order_by(rounds.c.number.desc()).limit(1)).first()
+
+    def _own(self, table: Any, *columns: Any) -> Any:
+        """A selection of this federation's rows."""
+        own = table.c.id if table is federations else table.c.federation
+        return select(*columns).where(own == self.id)
+
+    def _lock(self, connection: Connection) -> None:
+        """Wait for whoever else writes to this federation."""
+        connection.execute(
+            update(federations)
+            .where(federations.c.id == self.id)
+            .values(rounds=federations.c.rounds)
+        )
+
+    def _take_turn(
+        self, connection: Connection, state: State, expected_round: int, digest: str
+    ) -> bool:
+        """Whether this round is to be written; False if it is there already."""
+        mine = (federations.c.id == self.id) & (federations.c.rounds == expected_round)
+        moved = connection.execute(
+            update(federations).where(mine).values(rounds=expected_round + 1)
+        ).rowcount
+        if moved and state.round == expected_round + 1:
+            return True
+        done = connection.scalars(self._own(federations, federations.c.rounds)).one() - moved
+        last = self._own(rounds, rounds.c.report).where(rounds.c.number == expected_round + 1)
+        if done == expected_round + 1 and connection.scalars(last).one() == digest:
+            return False
+        raise StaleCommit(expected_round, done)
+
+    def _log(self, connection: Connection, entry: dict[str, Any]) -> int:
+        if not self.signer:
+            raise MissingKey("", "the store was opened for reading")
+        return append(connection, self.id, self.name, self.signer, entry)
+
+    def _overrides(self, connection: Connection, following: int, now: float) -> dict[str, Override]:
+        table = tables.overrides
+        query = self._own(table, table).where(table.c.action != Action.NOTE).order_by(table.c.id)
+        latest = {row.client: row for row in connection.execute(query)}
+        found = {
+            name: Override(
+                name, Action(row.action), row.note, row.author, row.until_round, row.until_time
+            )
+            for name, row in latest.items()
+        }
+        return {name: each for name, each in found.items() if each.holds(following, now)}
+
+    def _write_round(
+        self,
+        connection: Connection,
+        report: RoundReport,
+        record: RoundRecord,
+        digest: str,
+        place: int,
+        now: float,
+    ) -> None:
+        connection.execute(
+            insert(rounds).values(
+                federation=self.id,
+                number=report.round,
+                committed_at=now,
+                seconds=record.seconds,
+                defence=report.defence,
+                held=report.held,
+                norm=report.norm,
+                admitted=len(report.admitted),
+                refused=len(report.refused),
+                suspected=len(report.suspects),
+                entry=place,
+                report=digest,
+                model=record.model,
+                inputs=record.inputs,
+            )
+        )
+
+    def _write_clients(
+        self, connection: Connection, report: RoundReport, reputations: Mapping[str, Reputation]
+    ) -> dict[str, int]:
+        """Bring the clients of a round up to date; their ids by name."""
+        known = self._ids(connection)
+        names = dict.fromkeys(
+            [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
+        )
+        rows = [
+            _client_row(name, reputations.get(name, Reputation()), report.round) for name in names
+        ]
+        new = [
+            row | {"federation": self.id, "first_round": report.round}
+            for row in rows
+            if row["name"] not in known
+        ]
+        old = [
+            {f"new_{key}": value for key, value in row.items() if key != "name"}
+            | {"own": known[row["name"]]}
+            for row in rows
+            if row["name"] in known
+        ]
+        if new:
+            connection.execute(insert(clients), new)
+            known = self._ids(connection)
+        if old:
+            moved: dict[str, Any] = {
+                key: bindparam(f"new_{key}") for key in rows[0] if key != "name"
+            }
+            connection.execute(
+                update(clients).where(clients.c.id == bindparam("own")).values(moved), old
+            )
+        return known
+
+    def _ids(self, connection: Connection) -> dict[str, int]:
+        query = self._own(clients, clients.c.name, clients.c.id)
+        return {row.name: row.id for row in connection.execute(query)}
+
+    def _write_verdicts(
+        self,
+        connection: Connection,
+        report: RoundReport,
+        record: RoundRecord,
+        ids: Mapping[str, int],
+    ) -> None:
+        rows = [
+            {"federation": self.id, "round": report.round, "client": ids[verdict.client]}
+            | _verdict_row(verdict, record)
+            for verdict in report.verdicts
+        ]
+        if rows:
+            connection.execute(insert(tables.verdicts), rows)
+
+    def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
+        rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]
+        if rows:
+            connection.execute(insert(tables.events), rows)
+
+    def _prune(self, connection: Connection, done: int) -> list[str]:
+        """Delete what is no longer kept; the blobs to drop once that is committed."""
+        states, keep = tables.states, self.retention
+        old = (states.c.federation == self.id) & (states.c.round <= done - max(keep.states, 1))
+        connection.execute(delete(states).where(old))
+        if keep.verdicts is not None:
+            for table in (tables.verdicts, tables.events):
+                gone = (table.c.federation == self.id) & (table.c.round <= done - keep.verdicts)
+                connection.execute(delete(table).where(gone))
+        gone = (
+            (rounds.c.federation == self.id)
+            & (rounds.c.number <= done - keep.inputs)
+            & rounds.c.inputs.is_not(None)
+        )
+        dropped = list(connection.scalars(select(rounds.c.inputs).where(gone)))
+        if dropped:
+            connection.execute(update(rounds).where(gone).values(inputs=None))
+        return dropped
+
+
+def _federation(connection: Connection, name: str, now: float | None) -> int:
+    """The number of a federation, which begins `now` if there is none. Raises `UnknownName`."""
+    query = select(federations.c.id).where(federations.c.name == name)
+    found: int | None = connection.scalars(query).one_or_none()
+    if found is None:
+        if now is None:
+            raise UnknownName("federation", name, connection.scalars(select(federations.c.name)))
+        values = {"name": name, "created_at": now, "rounds": 0, "log_size": 0, "log_frontier": []}
+        connection.execute(insert(federations).values(values))
+        found = connection.scalars(query).one()
+    return found
+
+
+def _client_row(name: str, reputation: Reputation, number: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "last_round": number,
+        "participations": reputation.participations,
+        "standing": reputation.standing,
+        "since": reputation.since,
+        "reputation": reputation.value,
+        "evidence": dict(reputation.evidence),
+    }
+
+
+def _verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
+    receipt = record.receipts.get(verdict.client)
+    told = (
+        receipt._asdict()
+        if receipt
+        else {"sha256": None, "size": None, "received_at": None, "model_version": None}
+    )
+    return told | {
+        "admitted": verdict.admitted,
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "weight": verdict.weight,
+        "suspected": verdict.suspected,
+        "standing": verdict.standing,
+        "reputation": verdict.reputation,
+        "scores": dict(verdict.scores),
+        "evidence": dict(verdict.evidence),
+        "num_examples": verdict.num_examples,
+    }

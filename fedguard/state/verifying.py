@@ -1,0 +1,174 @@
+"""Whether a store still holds what its log says, entry by entry and file by file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from fedguard.audit import Checkpoint, Frontier, Verifier, inclusion_proof, leaf_hash
+from fedguard.errors import BadCheckpoint, CorruptBlob, InvalidParameter
+from fedguard.state import tables
+from fedguard.state.blobs import sha256_of
+from fedguard.state.database import reading
+from fedguard.state.logbook import Entry, entries_of, notes_of
+from fedguard.state.models import manifest_of
+from fedguard.state.sql import SqlStore
+
+__all__ = ["Finding", "proof_of", "verify"]
+
+
+class Finding(NamedTuple):
+    """Something that is not what the log says: what, and how it shows."""
+
+    what: str
+    why: str
+
+
+def verify(
+    store: SqlStore, verifier: Verifier, witnessed: Checkpoint | None = None
+) -> list[Finding]:
+    """Everything wrong with a store's log, tables and files; nothing if it is whole.
+
+    `witnessed` is a checkpoint that somebody kept: without one, whoever holds the key and the
+    store could have written the whole log anew.
+    """
+    with reading(store.engine) as connection:
+        entries = list(entries_of(connection, store.id))
+        found = list(_log(connection, store, verifier, entries, witnessed))
+        found += _rounds(connection, store, entries)
+    found += _files(store, entries)
+    return found
+
+
+def _log(
+    connection: Connection,
+    store: SqlStore,
+    verifier: Verifier,
+    entries: list[Entry],
+    witnessed: Checkpoint | None,
+) -> Iterator[Finding]:
+    frontier, roots = Frontier(), {}
+    for place, entry in enumerate(entries):
+        if entry.place != place:
+            yield Finding(f"log entry {place}", f"entry {entry.place} stands in its place")
+        if entry.data is not None and leaf_hash(entry.data) != entry.leaf:
+            yield Finding(f"log entry {entry.place}", "its bytes do not have its hash")
+        frontier = frontier.plus(entry.leaf)
+        roots[frontier.size] = frontier.root
+    own = select(tables.federations).where(tables.federations.c.id == store.id)
+    row = connection.execute(own).one()
+    if (row.log_size, row.log_frontier) != (frontier.size, [x.hex() for x in frontier.roots]):
+        yield Finding("the log's end", "its hashes do not follow from the entries")
+    covered = 0
+    for note in notes_of(connection, store.id):
+        try:
+            told = verifier.opened(note)
+        except BadCheckpoint as error:
+            yield Finding(f"the checkpoint after {covered} entries", str(error))
+            continue
+        covered = told.size
+        if roots.get(told.size) != told.root:
+            yield Finding(f"the checkpoint of {told.size} entries", "the log has another root")
+    if covered != frontier.size:
+        yield Finding(
+            "the log's end", f"{frontier.size} entries, the last checkpoint has {covered}"
+        )
+    if witnessed and roots.get(witnessed.size) != witnessed.root:
+        why = f"the log no longer begins with the {witnessed.size} entries witnessed"
+        yield Finding("the witnessed checkpoint", why)
+
+
+def _told_rounds(entries: list[Entry]) -> Iterator[dict[str, Any]]:
+    """The rounds as the log tells them, as far as it can be read."""
+    for entry in entries:
+        try:
+            plain = json.loads(entry.data) if entry.data is not None else {}
+        except ValueError:
+            continue  # found already: its hash is another
+        if plain.get("kind") == "round":
+            yield plain | {"place": entry.place}
+
+
+def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
+    rows = {
+        row.number: row
+        for row in connection.execute(
+            select(tables.rounds).where(tables.rounds.c.federation == store.id)
+        )
+    }
+    kept = select(tables.states).where(tables.states.c.federation == store.id)
+    states = {row.round: row.data for row in connection.execute(kept)}
+    for told in _told_rounds(entries):
+        report = json.loads(told["report"])
+        number = report["round"]
+        row = rows.pop(number, None)
+        if row is None:
+            yield Finding(f"round {number}", "the log has it, the table does not")
+            continue
+        digest = sha256_of(told["report"].encode())
+        if (row.entry, row.report, row.model) != (told["place"], digest, told["model"]):
+            yield Finding(f"round {number}", "the table says another thing than the log")
+        if number in states and sha256_of(states[number]) != told["state"]:
+            yield Finding(f"the state after round {number}", "its bytes do not have its hash")
+        yield from _verdicts(connection, store, number, report["verdicts"])
+    for number, row in rows.items():
+        if row.entry < len(entries) and entries[row.entry].data is not None:
+            yield Finding(f"round {number}", "the table has it, the log does not")
+
+
+def _verdicts(
+    connection: Connection, store: SqlStore, number: int, told: list[dict[str, Any]]
+) -> Iterator[Finding]:
+    table, names = tables.verdicts, tables.clients
+    query = (
+        select(table, names.c.name)
+        .join(names, names.c.id == table.c.client)
+        .where(table.c.federation == store.id, table.c.round == number)
+    )
+    kept = {row.name: row for row in connection.execute(query)}
+    if not kept:
+        return  # no longer kept
+    for verdict in told:
+        row = kept.get(verdict["client"])
+        fields = ("admitted", "reason", "weight", "standing", "scores", "evidence")
+        if row is None or any(getattr(row, name) != verdict[name] for name in fields):
+            yield Finding(
+                f"the verdict on {verdict['client']} in round {number}",
+                "the table says another thing than the log",
+            )
+
+
+def _files(store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
+    for told in _told_rounds(entries):
+        if not told["model"]:
+            continue
+        for name in (told["model"], None):
+            try:
+                if name:
+                    manifest = manifest_of(store.blobs, name)
+                else:
+                    store.blobs.get(manifest["model"])
+            except CorruptBlob as error:
+                yield Finding(error.path, error.why)
+                break
+
+
+def proof_of(store: SqlStore, place: int) -> dict[str, Any]:
+    """An entry, the path from it to the root, and the signed root: all that a stranger needs."""
+    with reading(store.engine) as connection:
+        entries = list(entries_of(connection, store.id))
+        notes = notes_of(connection, store.id)
+    path = inclusion_proof([entry.leaf for entry in entries], place)
+    data = entries[place].data
+    if data is None:
+        raise InvalidParameter(f"log entry {place} was pruned; only its hash is kept")
+    return {
+        "entry": base64.b64encode(data).decode(),
+        "index": place,
+        "proof": [base64.b64encode(each).decode() for each in path],
+        "checkpoint": notes[-1],
+    }

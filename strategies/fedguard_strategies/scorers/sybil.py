@@ -1,0 +1,40 @@
+"""Sybil: is the client like another one, round after round."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedguard.probes import Float64, Statistics
+from fedguard.scoring import Rows, Scorer, robust_z
+from fedguard_strategies.scorers.histories import Histories, centre_of, histories, unit
+
+__all__ = ["sybil"]
+
+CLOSEST = 1e-6
+"""No likeness counts as closer than a cosine of 1 less this."""
+
+
+def sybil(size: int = 1024, seed: int = 0) -> Scorer:
+    """Robust z of -log(1 - c), with c the largest cosine to anybody else's history.
+
+    Histories are taken less their geometric median: what all clients have in common makes nobody
+    a sybil, or honest clients of IID data would be (the failure of FoolsGold). A client cannot
+    help being copied, so likeness alone must not put one away.
+
+    Source: history cosines as in Fung et al. (FoolsGold), RAID 2020, of residuals
+    """
+    memory = histories(size, seed)
+    (sketched,) = memory.probes
+
+    def score(rows: Statistics, among: Rows, past: Histories) -> Float64:
+        if rows.n < 2:
+            return np.zeros(rows.n)
+        clients = rows.whose("sybil").clients
+        joined = past.joined(clients, unit(rows.values[sketched]))
+        own = unit(joined - centre_of(joined, among))
+        alike = own @ own.T
+        np.fill_diagonal(alike, -1.0)
+        return robust_z(-np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST)), among)
+
+    name = f"sybil(size={size}, seed={seed})"
+    return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), (sketched,), memory)

@@ -1,0 +1,160 @@
+"""One table of promises for every store: in memory, in SQLite, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from databases import postgresql
+from rounds import POLICY, cohort, rounds
+
+from fedguard import Action, MemoryStore, Override, Standing, State, StateStore, commit_round, step
+from fedguard.errors import StaleCommit
+from fedguard.state import Receipt, RoundRecord
+from fedguard.state.opening import open_store
+from fedguard.state.sql import Retention
+
+Opened = Callable[..., Any]
+ROUNDS = rounds(6)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql(tmp_path_factory.mktemp("postgresql") / "server") as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+    """Open the test's own store, again if called again; memory has but one."""
+    if request.param == "memory":
+        only = MemoryStore(clock=lambda: 1000.0)
+        yield lambda **_: only
+        return
+    where, kind = str(tmp_path / "store"), dict[str, Any]()
+    if request.param == "postgresql":
+        where = request.getfixturevalue("server")
+        files = Path(request.getfixturevalue("tmp_path_factory").getbasetemp()) / "files"
+        kind = {"federation": tmp_path.name, "files": files}
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(open_store(where, **kind, **more))
+
+
+def same(one: State, other: State) -> bool:
+    return one.to_bytes() == other.to_bytes()
+
+
+def fill(store: StateStore, count: int) -> None:
+    for number, (_, report, state) in enumerate(ROUNDS[:count]):
+        store.commit(state, report, number)
+
+
+def test_a_new_store_knows_nothing(opened: Opened) -> None:
+    assert same(opened().load(), State())
+
+
+def test_what_was_committed_is_there_when_opened_again(opened: Opened) -> None:
+    fill(opened(), 3)
+    assert same(opened().load(), ROUNDS[2][2])
+
+
+def test_state_that_was_stored_continues_as_if_it_never_left(opened: Opened) -> None:
+    for number in range(1, 7):
+        vector, report = commit_round(opened(), cohort(number), POLICY)
+        assert report == ROUNDS[number - 1][1]
+        assert vector is not None
+        assert vector.tobytes() == ROUNDS[number - 1][0].tobytes()
+
+
+def test_the_same_round_again_does_nothing(opened: Opened) -> None:
+    store = opened()
+    fill(store, 2)
+    _, report, state = ROUNDS[1]
+    store.commit(state, report, 1)
+    assert same(opened().load(), state)
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_another_round_than_the_next_is_refused(opened: Opened, expected: int) -> None:
+    store = opened()
+    fill(store, 2)
+    _, report, state = ROUNDS[2]
+    other = replace(report, defence="another")
+    with pytest.raises(StaleCommit):
+        store.commit(replace(state, round=expected + 1), other, expected)
+    with pytest.raises(StaleCommit):
+        store.commit(replace(state, round=7), report, 2)
+    assert same(opened().load(), ROUNDS[1][2])
+
+
+def test_two_servers_never_both_commit_one_round(opened: Opened) -> None:
+    one, other = opened(), opened()
+    fill(one, 2)
+    _, report, state = ROUNDS[2]
+    one.commit(state, report, 2)
+    with pytest.raises(StaleCommit, match="another server"):
+        other.commit(state, replace(report, norm=0.0), 2)
+    assert same(other.load(), state)
+
+
+def test_the_operators_word_counts_from_the_next_round(opened: Opened) -> None:
+    store = opened()
+    fill(store, 2)
+    store.override(Override("client-1", Action.QUARANTINE, "on the phone", "ann"))
+    store.override(Override("client-2", Action.NOTE, "they called"))
+    held = store.load().overrides
+    assert held == {"client-1": Override("client-1", Action.QUARANTINE, "on the phone", "ann")}
+    _, report, state = step(store.load(), cohort(3), POLICY)
+    assert {each.client: each.standing for each in report.verdicts}["client-1"] == "quarantine"
+    assert "client-1" not in report.admitted
+    store.commit(state, report, 2)
+    assert store.load().reputations["client-1"].standing is Standing.QUARANTINE
+
+
+def test_the_later_word_counts_and_reinstating_ends_with_its_round(opened: Opened) -> None:
+    store = opened()
+    store.override(Override("client-1", Action.BAN))
+    store.override(Override("client-1", Action.REINSTATE))
+    (word,) = store.load().overrides.values()
+    assert (word.action, word.until_round) == (Action.REINSTATE, 1)
+    fill(store, 1)
+    assert not store.load().overrides
+
+
+def test_a_word_with_an_end_ends(opened: Opened) -> None:
+    store = opened()
+    store.override(Override("client-1", Action.TRUST, until_round=2))
+    store.override(Override("client-2", Action.TRUST, until_time=1.0))
+    fill(store, 1)
+    assert set(store.load().overrides) == {"client-1"}
+    _, report, state = ROUNDS[1]
+    store.commit(state, report, 1)
+    assert not store.load().overrides
+
+
+def test_records_are_taken(opened: Opened) -> None:
+    store, (_, report, state) = opened(), ROUNDS[0]
+    receipts = {each.client: Receipt("0" * 64, 200, 1.5, 0) for each in report.verdicts}
+    store.commit(state, report, 0, RoundRecord(0.5, receipts))
+    assert same(store.load(), state)
+
+
+def test_models_are_kept_where_there_is_a_place(opened: Opened) -> None:
+    store = opened()
+    arrays = {"b": np.arange(3.0), "a": np.zeros((2, 2), np.float32)}
+    name = store.keep_model(lambda: arrays, {"round": 1})
+    assert name is None or store.blobs.path(name).exists()
+
+
+def test_old_states_go_and_the_newest_stays(opened: Opened) -> None:
+    store = opened()
+    if isinstance(store, MemoryStore):
+        pytest.skip("memory keeps one state")
+    store = opened(retention=Retention(states=1, verdicts=2))
+    fill(store, 6)
+    assert same(opened().load(), ROUNDS[5][2])
