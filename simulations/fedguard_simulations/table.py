@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, pstdev
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+from fedguard_simulations.measuring import in_processes, markdown
 from fedguard_simulations.outcome import versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
@@ -97,21 +92,10 @@ def _measure(arguments: tuple[float, int, str, str, int, str]) -> Cell:
     return measure(*arguments)
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)
-
-
 def write_table(out: Path, seeds: int, rounds: int, dataset: str, workers: int) -> None:
     """Measure all cells in `workers` processes, write defences.json and defences.md into `out`."""
     cells = [(*each, rounds, dataset) for each in plan(seeds)]
-    bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    pool = ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _one_thread)
-    with bar, pool:
-        done = pool.map(_measure, cells, chunksize=9)
-        found = list(bar.track(done, total=len(cells), description="cells"))
+    found = list(in_processes(_measure, cells, workers, together=9))
     out.mkdir(parents=True, exist_ok=True)
     command = f"fedguard table --seeds {seeds} --rounds {rounds} --dataset {dataset}"
     data = {"command": command, "versions": versions(), "cells": [asdict(each) for each in found]}
@@ -168,7 +152,7 @@ def _accuracy_table(cells: Sequence[Cell], oracle: float) -> list[str]:
                 f"{100 * worst / oracle:.0f} %",
             ]
         )
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _backdoor_table(cells: Sequence[Cell]) -> list[str]:
@@ -184,13 +168,8 @@ def _backdoor_table(cells: Sequence[Cell]) -> list[str]:
             ]
             row.append(_spread(rates))
         rows.append(row)
-    return _markdown(["defence", *(f"Dirichlet {alpha}" for alpha in ALPHAS)], rows)
+    return markdown(["defence", *(f"Dirichlet {alpha}" for alpha in ALPHAS)], rows)
 
 
 def _short(attack: str) -> str:
     return f"`{attack.partition('(')[0]}`"
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]

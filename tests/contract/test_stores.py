@@ -24,8 +24,8 @@ ROUNDS = rounds(6)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql(tmp_path_factory.mktemp("postgresql") / "server") as url:
+def server() -> Iterator[str]:
+    with postgresql() as url:
         yield url
 
 

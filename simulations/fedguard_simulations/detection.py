@@ -1,0 +1,253 @@
+"""Who is found, how soon, at what cost to the honest: attacks x skew x federations x seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedguard import Reputation, ReputationPolicy, RoundReport
+from fedguard.reputation import Evidence
+from fedguard.reputation.policy import PROTOCOL
+from fedguard.scoring import surprise
+from fedguard.types import Standing
+from fedguard_simulations.identities import client_of
+from fedguard_simulations.measuring import in_processes
+from fedguard_simulations.outcome import RunOutcome, versions
+from fedguard_simulations.scenario import Scenario
+from fedguard_simulations.simulate import simulate
+from fedguard_strategies.recipes import standard_scorers
+
+__all__ = ["ALPHAS", "ATTACKS", "RATES", "Cell", "Plan", "measure", "write_detection"]
+
+NONE, ORACLE = "none", "oracle"
+ALPHAS = (1.0, 0.3, 0.1)
+RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Rates of false quarantines that an operator might ask for, tried on the same scores."""
+QUANTILES = (0.9, 0.99, 0.999)
+ATTACKS = (
+    "scaled_negation(scale=10)",
+    "gaussian_noise(scale=10)",
+    "backdoor(boost=5)",
+    "free_rider(noise=0.001)",
+    "label_flip()",
+    "sign_flip()",
+    "a_little_is_enough(f={f}, z=1.5)",
+    "inner_product_manipulation(f={f}, epsilon=2)",
+    "min_max(f={f})",
+    "mimic(f={f})",
+    "on_off(scale=10, on=5, off=15)",
+    "slow_ramp(scale=10, rounds=50)",
+    "whitewash(scale=10)",
+    "sybil(f={f}, epsilon=2, noise=1)",
+    "slander(f={f})",
+)
+
+
+class Plan(NamedTuple):
+    """One run to make: `attack` is "none" without one, or "oracle" for the honest alone."""
+
+    dataset: str
+    clients: int
+    alpha: float
+    attack: str
+    seed: int
+    rounds: int
+
+    @property
+    def f(self) -> int:
+        """A fifth of the clients is malicious."""
+        return self.clients // 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one run came to.
+
+    `found` are the participations after which each malicious key went into quarantine, `keys` is
+    how many malicious keys there were. Rates of honest clients are counts over `honest_rounds`.
+    `share` is the malicious clients' part of the weight in the aggregates. `false_at` counts
+    honest quarantines under each of `RATES`, with nothing else changed; `tails` are the honest
+    scores' quantiles by family.
+    """
+
+    plan: Plan
+    accuracy: float
+    held: int
+    keys: int
+    found: tuple[int, ...]
+    doubted: int
+    share: float
+    honest_rounds: int
+    false_quarantines: int
+    false_probations: int
+    attack_success: float | None
+    false_at: tuple[int, ...]
+    tails: dict[str, tuple[float, ...]]
+
+
+def plans(
+    datasets: Sequence[str], clients: Sequence[int], seeds: int, rounds: int
+) -> Iterator[Plan]:
+    """Every run, those that share a split of the data next to each other."""
+    for dataset in datasets:
+        for count in clients:
+            for alpha in ALPHAS:
+                for seed in range(seeds):
+                    for attack in (ORACLE, NONE, *ATTACKS):
+                        yield Plan(dataset, count, alpha, attack, seed, rounds)
+
+
+def measure(plan: Plan) -> Cell:
+    """Make one run in this process."""
+    label = {ORACLE: "oracle", NONE: "peace"}.get(plan.attack, "defended")
+    attack = plan.attack if label == "defended" else ATTACKS[0]
+    scenario = Scenario(
+        id="detection",
+        summary="a cell of the table of detection",
+        attack=attack.format(f=plan.f),
+        defence=f"chain(arc(f={plan.f}), caf(f={plan.f}))",
+        dataset=plan.dataset,
+        partition=f"dirichlet(alpha={plan.alpha})",
+        clients=plan.clients,
+        malicious=plan.f,
+        rounds=plan.rounds,
+        seed=plan.seed,
+    )
+    outcome = simulate(scenario, "vectorised", [label])
+    bad = frozenset(outcome.malicious) if label == "defended" else frozenset[str]()
+    return _cell(plan, outcome.runs[label], bad)
+
+
+def _cell(plan: Plan, run: RunOutcome, bad: frozenset[str]) -> Cell:
+    took_part: dict[str, int] = {}
+    away: dict[str, int] = {}
+    doubted: set[str] = set()
+    quarantines = probations = honest_rounds = 0
+    for report in run.reports:
+        for verdict in report.verdicts:
+            took_part[verdict.client] = took_part.get(verdict.client, 0) + 1
+            honest_rounds += client_of(verdict.client) not in bad
+        for change in report.changes:
+            gone = change.before.counts and not change.after.counts
+            down = change.after is Standing.PROBATION and change.before.counts
+            if client_of(change.client) in bad:
+                away.setdefault(change.client, took_part[change.client]) if gone else None
+                doubted |= {change.client} if gone or down else set()
+            else:
+                quarantines, probations = quarantines + gone, probations + down
+    honest = {client for client in took_part if client_of(client) not in bad}
+    return Cell(
+        plan=plan,
+        accuracy=run.accuracy[-1],
+        held=sum(report.held is not None for report in run.reports),
+        keys=len(took_part) - len(honest),
+        found=tuple(sorted(away.values())),
+        doubted=len(doubted),
+        share=_share(run.reports, bad),
+        honest_rounds=honest_rounds,
+        false_quarantines=quarantines,
+        false_probations=probations,
+        attack_success=run.attack_success[-1] if run.attack_success else None,
+        false_at=tuple(_quarantined(run.reports, honest, plan.f, rate) for rate in RATES),
+        tails=_tails(run.reports, honest),
+    )
+
+
+def _share(reports: Sequence[RoundReport], bad: frozenset[str]) -> float:
+    """The part of all weight that malicious clients had."""
+    weights = [
+        (verdict.weight, client_of(verdict.client) in bad)
+        for report in reports
+        for verdict in report.verdicts
+        if verdict.weight is not None
+    ]
+    whole = sum(weight for weight, _ in weights)
+    return sum(weight for weight, malicious in weights if malicious) / (whole or 1.0)
+
+
+def _quarantined(reports: Sequence[RoundReport], honest: set[str], f: int, rate: float) -> int:
+    """How many honest clients the same scores put away when `rate` is asked for."""
+    policy = replace(ReputationPolicy(f=f), false_quarantines=rate)
+    tails = {scorer.family: scorer.tail for scorer in standard_scorers(f)}
+    known, gone = dict[str, Reputation](), 0
+    for report in reports:
+        for verdict in report.verdicts:
+            if verdict.client not in honest or not verdict.scores:
+                continue
+            surprises = {
+                family: float(surprise(np.array([score]), tails[family])[0])
+                for family, score in verdict.scores.items()
+            }
+            before = known.get(verdict.client, Reputation())
+            evidence = Evidence({PROTOCOL: 0.0} | surprises, verdict.suspected)
+            after = policy.after(before, evidence, report.round)
+            gone += before.standing.counts and not after.standing.counts
+            known[verdict.client] = after
+    return gone
+
+
+def _tails(reports: Sequence[RoundReport], honest: set[str]) -> dict[str, tuple[float, ...]]:
+    scores: dict[str, list[float]] = {}
+    for report in reports:
+        for verdict in report.verdicts:
+            if verdict.client in honest:
+                for family, score in verdict.scores.items():
+                    scores.setdefault(family, []).append(score)
+    return {
+        family: tuple(np.quantile(values, QUANTILES).round(2).tolist())
+        for family, values in scores.items()
+    }
+
+
+def write_detection(
+    out: Path,
+    datasets: Sequence[str],
+    clients: Sequence[int],
+    seeds: int,
+    rounds: int,
+    workers: int,
+) -> None:
+    """Measure all cells, go on where a run before ended, write detection.json and detection.md."""
+    from fedguard_simulations.detection_page import page
+
+    wanted = list(plans(datasets, clients, seeds, rounds))
+    kept = Path("build") / "detection.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    done = {cell.plan: cell for cell in read_cells(kept)}
+    left = [plan for plan in wanted if plan not in done]
+    with kept.open("a", encoding="utf8") as file:
+        for cell in in_processes(measure, left, workers):
+            file.write(json.dumps(asdict(cell)) + "\n")
+            file.flush()
+            done[cell.plan] = cell
+    found = [done[plan] for plan in wanted]
+    command = (
+        f"fedguard detection --datasets {','.join(datasets)} --clients "
+        f"{','.join(map(str, clients))} --seeds {seeds} --rounds {rounds}"
+    )
+    data = {"command": command, "versions": versions(), "cells": [asdict(cell) for cell in found]}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "detection.json").write_text(json.dumps(data, indent=0) + "\n", encoding="utf8")
+    (out / "detection.md").write_text(page(found, command), encoding="utf8")
+
+
+def read_cells(path: Path) -> Iterator[Cell]:
+    """The cells of a file, a line each; a line that was not written to its end is skipped."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf8").splitlines():
+        try:
+            plain: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        plan = plain.pop("plan")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in plain.items()
+        }
+        yield Cell(Plan(*plan), **values)

@@ -1,0 +1,358 @@
+"""A store as its operator meets it: flipped bits, lost keys, full disks, other versions, replay."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from databases import postgresql
+from rounds import POLICY, cohort
+from typer.testing import CliRunner
+
+from fedguard import Action, Override, commit_round
+from fedguard.audit import Verifier
+from fedguard.cli import app
+from fedguard.errors import (
+    BadCheckpoint,
+    ConfigError,
+    CorruptBlob,
+    MissingKey,
+    StoreTooNew,
+    StoreTooOld,
+    StoreUnavailable,
+    UnknownName,
+)
+from fedguard.state import Receipt, RoundRecord
+from fedguard.state.blobs import Blobs
+from fedguard.state.database import engine_of
+from fedguard.state.logbook import _unpacked, notes_of
+from fedguard.state.models import read_model
+from fedguard.state.opening import open_store, open_to_read
+from fedguard.state.schema import upgrade
+from fedguard.state.sql import Retention, SqlStore
+from fedguard.state.tables import metadata
+from fedguard.state.verifying import verify
+from fedguard.types import RoundReport, Vector
+
+ROUNDS = 6
+
+
+def run_rounds(store: SqlStore, count: int) -> None:
+    for _ in range(count):
+
+        def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
+            assert vector is not None
+            name = store.keep_model(lambda: {"w": vector, "b": vector[:3]}, {"round": report.round})
+            receipts = {
+                each.client: Receipt("0" * 64, 200, 1.5, report.round) for each in report.verdicts
+            }
+            return RoundRecord(receipts=receipts, model=name)
+
+        commit_round(store, cohort(store.load().round + 1), POLICY, seal)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of some rounds with their inputs and an operator's word, to be copied."""
+    folder = tmp_path_factory.mktemp("kept") / "store"
+    with open_store(str(folder), retention=Retention(inputs=3)) as store:
+        run_rounds(store, ROUNDS - 1)
+        store.override(Override("client-1", Action.QUARANTINE, "rang them", "ann"))
+        run_rounds(store, 1)
+    with sqlite3.connect(folder / "store.db") as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return folder
+
+
+@pytest.fixture
+def folder(kept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(kept, tmp_path / "store")
+    return tmp_path / "store"
+
+
+def findings(folder: Path) -> list[str]:
+    with open_to_read(str(folder)) as store:
+        key = (folder / "audit.pub").read_text(encoding="utf8")
+        return [f"{what}: {why}" for what, why in verify(store, Verifier(key))]
+
+
+def fedguard(*words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_a_store_that_nobody_touched_is_whole(folder: Path) -> None:
+    assert findings(folder) == []
+    assert "whole" in fedguard("audit", "verify", "-s", str(folder))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_one_bit_of_any_file_is_found_and_named(folder: Path, suffix: str) -> None:
+    paths = sorted((folder / "blobs").glob(f"??/*{suffix}"))
+    assert len(paths) == ROUNDS
+    for path in paths:
+        whole = path.read_bytes()
+        for bit in (0, len(whole) * 4, len(whole) * 8 - 1):
+            torn = bytearray(whole)
+            torn[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(bytes(torn))
+            (found,) = findings(folder)
+            assert path.name in found
+        path.write_bytes(whole)
+    assert findings(folder) == []
+
+
+def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        columns = {
+            ("log", "entry", "place"): "log entry {}",
+            ("log", "leaf", "place"): "log entry {}",
+            ("checkpoints", "note", "size"): "checkpoint",
+        }
+        for (table, column, key), name in columns.items():
+            rows = database.execute(f"SELECT {key}, {column} FROM {table}").fetchall()
+            assert len(rows) == ROUNDS + 1
+            for at, value in rows:
+                data = value.encode() if isinstance(value, str) else value
+                for bit in (3, len(data) * 4, len(data) * 8 - 12):
+                    torn = bytearray(data)
+                    torn[bit // 8] ^= 1 << bit % 8
+                    stored = torn.decode("utf8", "replace") if column == "note" else bytes(torn)
+                    query = f"UPDATE {table} SET {column} = ? WHERE {key} = ?"
+                    database.execute(query, (stored, at))
+                    database.commit()
+                    assert any(name.format(at) in each for each in findings(folder))
+                database.execute(query, (value, at))
+                database.commit()
+    database.close()
+    assert findings(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE verdicts SET weight = 0.5 WHERE round = 3 AND client = 2", "round 3"),
+        ("UPDATE verdicts SET standing = 'trusted' WHERE standing = 'quarantine'", "verdict on"),
+        ("DELETE FROM verdicts WHERE round = 2 AND client = 1", "round 2"),
+        ("UPDATE rounds SET report = 'x' WHERE number = 4", "round 4"),
+        ("UPDATE states SET data = x'00'", "the state after round 6"),
+        ("DELETE FROM log WHERE place = 6", "the log's end"),
+        ("DELETE FROM checkpoints WHERE size = 7", "the log's end"),
+        ("DELETE FROM log WHERE place = 2", "log entry 2"),
+        ("UPDATE federations SET log_size = 3", "the log's end"),
+    ],
+)
+def test_what_tables_say_beside_the_log_is_found(folder: Path, statement: str, named: str) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        assert database.execute(statement).rowcount
+    database.close()
+    assert any(named in each for each in findings(folder))
+    assert "wrong" in fedguard("audit", "verify", "-s", str(folder), code=1)
+
+
+def test_a_log_written_anew_is_known_to_a_witness(folder: Path, tmp_path: Path) -> None:
+    fedguard("audit", "export", str(tmp_path / "out"), "-s", str(folder))
+    witness = tmp_path / "out" / "checkpoint"
+    fedguard("audit", "verify", "-s", str(folder), "--witness", str(witness))
+    shutil.rmtree(folder / "blobs")
+    (folder / "store.db").unlink()
+    for each in folder.glob("store.db-*"):
+        each.unlink()
+    with open_store(str(folder)) as store:  # the same key, another history
+        run_rounds(store, ROUNDS + 2)
+    fedguard("audit", "verify", "-s", str(folder))
+    told = fedguard("audit", "verify", "-s", str(folder), "--witness", str(witness), code=1)
+    assert "no longer begins" in told
+
+
+def test_a_proof_holds_without_the_store(folder: Path, tmp_path: Path) -> None:
+    proof, key = tmp_path / "proof.json", tmp_path / "theirs.pub"
+    proof.write_text(fedguard("audit", "prove", "3", "-s", str(folder)), encoding="utf8")
+    shutil.copy(folder / "audit.pub", key)
+    told = json.loads(fedguard("audit", "check", str(proof), "--key", str(key)))
+    assert json.loads(told["report"])["round"] == 3
+    torn = json.loads(proof.read_text(encoding="utf8"))
+    torn["index"] += 1
+    proof.write_text(json.dumps(torn), encoding="utf8")
+    done = CliRunner().invoke(app, ["audit", "check", str(proof), "--key", str(key)])
+    assert done.exit_code
+    assert "is not in the log" in str(done.exception)
+
+
+def test_export_writes_the_exact_entries(folder: Path, tmp_path: Path) -> None:
+    fedguard("audit", "export", str(tmp_path / "out"), "-s", str(folder))
+    lines = (tmp_path / "out" / "log.jsonl").read_bytes().splitlines()
+    assert [json.loads(line)["kind"] for line in lines].count("round") == ROUNDS
+    assert len(lines) == ROUNDS + 1
+
+
+def test_a_round_is_run_again_to_the_bit(folder: Path) -> None:
+    assert fedguard("replay", "6", "-s", str(folder)).count("same") == 2
+    done = CliRunner().invoke(app, ["replay", "2", "-s", str(folder)])
+    assert "not kept" in str(done.exception)
+
+
+def test_a_model_is_read_back_in_order(folder: Path) -> None:
+    with open_to_read(str(folder)) as store:
+        name = store.last_model()
+        assert name
+        arrays = read_model(store.blobs, name)
+        assert list(arrays) == ["w", "b"]
+        np.testing.assert_array_equal(arrays["w"][:3], arrays["b"])
+        store.blobs.path(name).write_text("{}", encoding="utf8")
+        with pytest.raises(CorruptBlob, match="another hash"):
+            read_model(store.blobs, name)
+
+
+def test_a_lost_key_stops_the_server_and_nothing_is_lost(folder: Path) -> None:
+    key = (folder / "audit.key").read_bytes()
+    (folder / "audit.key").unlink()
+    with pytest.raises(MissingKey, match="put it back"):
+        open_store(str(folder))
+    assert findings(folder) == []
+    (folder / "audit.key").write_bytes(key)
+    with open_store(str(folder)) as store:
+        run_rounds(store, 1)
+    assert findings(folder) == []
+
+
+def test_a_store_of_another_version_is_refused(folder: Path) -> None:
+    for revision, error in (("9999", StoreTooNew), ("gone", StoreTooNew)):
+        with sqlite3.connect(folder / "store.db") as database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        database.close()
+        with pytest.raises(error, match="upgrade fedguard"):
+            open_store(str(folder))
+    with sqlite3.connect(folder / "store.db") as database:
+        database.execute("DROP TABLE alembic_version")
+    database.close()
+    with pytest.raises(StoreTooOld, match="db upgrade"):
+        open_store(str(folder))
+
+
+def test_a_read_only_database_is_told(folder: Path) -> None:
+    with open_store(str(folder)) as store:
+        with store.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.rollback()
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            run_rounds(store, 1)
+    assert findings(folder) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small file system")
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=1500k tmpfs {small} 2>/dev/null"):
+        pytest.skip("this machine lets nobody mount")
+    try:
+        with open_store(str(small / "store")) as store:
+            with pytest.raises(StoreUnavailable, match=r"full|No space|I/O"):
+                run_rounds(store, 500)
+            done = store.load().round
+        assert done > 0
+        with open_to_read(str(small / "store")) as store:
+            assert store.load().round == done
+        assert findings(small / "store") == []
+    finally:
+        os.system(f"umount {small}")
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="there is none"):
+        open_to_read(str(tmp_path / "nowhere"))
+    open_store(str(tmp_path / "store"), "one").close()
+    with pytest.raises(UnknownName, match="did you mean 'one'"):
+        open_to_read(str(tmp_path / "store"), "ones")
+    with pytest.raises(ConfigError, match="no database"):
+        open_store("nosql://x", files=tmp_path)
+    with pytest.raises(StoreUnavailable):
+        open_store(str(Path(__file__) / "under-a-file"))
+
+
+def test_half_written_files_are_none(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    name = blobs.put(b"model", ".x")
+    blobs.path(name).with_name("y.1.partial").write_bytes(b"half")
+    assert list(blobs.names()) == [name]
+    assert blobs.get(name) == b"model"
+    blobs.drop(name)
+    with pytest.raises(CorruptBlob):
+        blobs.get(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'x.db'}"
+    else:
+        with postgresql() as found:
+            yield found
+
+
+def test_migrations_lead_to_the_tables(url: str) -> None:
+    engine = engine_of(url)
+    upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_the_commands_tell_what_the_store_knows(folder: Path) -> None:
+    told = fedguard("clients", "-s", str(folder))
+    assert "client-3" in told
+    assert "quarantine" in told
+    one = fedguard("client", "client-3", "-s", str(folder))
+    assert "alarm" in one
+    assert "▁" in one or "█" in one
+    assert "client.quarantine" in one
+    assert "rang them" in fedguard("client", "client-1", "-s", str(folder))
+    assert len(fedguard("rounds", "-s", str(folder)).splitlines()) == ROUNDS + 1
+    assert "log" in fedguard("db", "info", "-s", str(folder))
+    said = fedguard("reinstate", "client-3", "-m", "mended", "-s", str(folder))
+    assert "counts from round 7" in said
+    fedguard("ban", "client-7", "--rounds", "2", "-s", str(folder))
+    with open_store(str(folder)) as store:
+        run_rounds(store, 1)
+        known = store.load().reputations
+    assert known["client-3"].standing == "probation"
+    assert known["client-7"].standing == "banned"
+    assert findings(folder) == []
+    done = CliRunner().invoke(app, ["ban", "client-x", "-s", str(folder)])
+    assert isinstance(done.exception, UnknownName)
+
+
+def test_every_single_bit_of_an_entry_and_a_checkpoint_counts(folder: Path) -> None:
+    """All of them, the ones that base64 and a compressed stream do not use too."""
+    with open_to_read(str(folder)) as store, store.engine.connect() as connection:
+        verifier = Verifier((folder / "audit.pub").read_text(encoding="utf8"))
+        entry = connection.exec_driver_sql("SELECT entry FROM log WHERE place = 2").scalar_one()
+        note = notes_of(connection, store.id)[2]
+    for data, read in (
+        (entry, lambda torn: _unpacked(torn) != _unpacked(entry)),
+        (note.encode(), lambda torn: not opens(verifier, torn)),
+    ):
+        for bit in range(8 * len(data)):
+            torn = bytearray(data)
+            torn[bit // 8] ^= 1 << bit % 8
+            assert read(bytes(torn)), f"bit {bit} of {8 * len(data)}"
+
+
+def opens(verifier: Verifier, note: bytes) -> bool:
+    try:
+        verifier.opened(note.decode("utf8", "replace"))
+    except BadCheckpoint:
+        return False
+    return True
