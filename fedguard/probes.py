@@ -79,6 +79,12 @@ class Probe(NamedTuple):
 
     def through(self, value: Float64, weights: Float64) -> Float64:
         """The statistic of the rows `weights @ X`."""
+        own = np.diagonal(weights)
+        if weights.shape[0] == weights.shape[1] and np.count_nonzero(weights) == np.count_nonzero(
+            own
+        ):  # rows are only scaled
+            scaled = value * own.reshape(-1, *[1] * (value.ndim - 1))
+            return scaled if self.row_axes == 1 else scaled * own[None, :]
         moved = np.tensordot(weights, value, axes=1)
         return moved if self.row_axes == 1 else moved @ weights.T
 

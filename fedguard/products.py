@@ -1,4 +1,4 @@
-"""Products of rows with rows, compiled for few rows: a BLAS is made for many."""
+"""Sums over a block's columns, compiled: products of few rows, squares, sketches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedguard.compiled import compiled, flat
 from fedguard.types import Array
 
-__all__ = ["FEW_ROWS_BYTES", "products", "squares"]
+__all__ = ["FEW_ROWS_BYTES", "folded", "products", "squares"]
 
 FEW_ROWS_BYTES = 512
 """Of a column, up to which these loops are faster than a BLAS: 128 rows of float32."""
@@ -75,6 +76,21 @@ def _add_squares(values: Any, stride: int, columns: int, sums: Any) -> None:
             sums[row] += np.float64(total)
 
 
+@compiled
+def _add_folded(values: Any, stride: int, drawn: Any, first: int, sums: Any) -> None:
+    size = sums.shape[1]
+    for row in range(len(sums)):
+        into, at, start = sums[row], first, 0
+        while start < len(drawn):
+            width = min(size - at, len(drawn) - start)
+            own = values[row * stride + start : row * stride + start + width]
+            sign = drawn[start : start + width]
+            part = into[at : at + width]
+            for k in range(width):
+                part[k] += np.float64(own[k]) * sign[k]
+            at, start = 0, start + width
+
+
 def products(block: Array) -> Array:
     """X Xᵀ of one block of float rows, shape (n, n), float64."""
     n, columns = block.shape
@@ -87,6 +103,14 @@ def products(block: Array) -> Array:
     _add_products(*flat(block), n - 1, columns, sums)
     upper: Array = np.triu(sums[:n, :n])
     return upper + np.triu(upper, 1).T
+
+
+def folded(block: Array, drawn: NDArray[np.int8], first: int, size: int) -> NDArray[np.float64]:
+    """Every row times signs, added up in `size` buckets from bucket `first` on; (n, size)."""
+    sums = np.zeros((len(block), size))
+    if block.size:
+        _add_folded(*flat(block), drawn, first, sums)
+    return sums
 
 
 def squares(block: Array) -> Array:

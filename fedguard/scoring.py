@@ -24,24 +24,26 @@ SAME = 1e-6
 class Memory(NamedTuple):
     """What is kept of past rounds for the scorers that share it.
 
-    `learn(past, rows)` gives what is known after a round; `init()` before the first. A client's
-    rows teach only what is known of that client, so who is not accepted may be learnt from too.
+    `init()` is what is known before the first round, `recall(past, rows, among)` what scorers see
+    of it in a round, `learn(past, rows, recalled)` what is known afterwards. A client's rows teach
+    only what is known of that client, so who is not accepted may be learnt from too.
     """
 
     name: str
     init: Callable[[], Any]
-    learn: Callable[[Any, Statistics], Any]
+    recall: Callable[[Any, Statistics, Rows], Any]
+    learn: Callable[[Any, Statistics, Any], Any]
     probes: tuple[Probe, ...] = ()
 
 
 class Scorer(NamedTuple):
-    """A pure function of the round's statistics: `score(rows, among, past)` is float64, shape (n,).
+    """A pure function of a round's statistics: `score(rows, among, seen)` is float64, shape (n,).
 
     Higher is stranger, in robust standard deviations of the rows `among`, shape (n,): those that
-    count, every copy once. The others are scored against them. `past` is what `memory` held
-    before the round: first scored, then learnt. `tail` are the scores that one in 10, in 100, in
-    1000 honest client-rounds exceed, measured over honest federations of any skew. `probes` are
-    the additive statistics it reads, so it costs no pass of its own.
+    count, every copy once. The others are scored against them. `seen` is what its `memory`
+    recalls of the rounds before: first scored, then learnt. `tail` are the scores that one in 10,
+    in 100, in 1000 honest client-rounds exceed, measured over honest federations of any skew.
+    `probes` are the additive statistics it reads, so it costs no pass of its own.
     """
 
     name: str

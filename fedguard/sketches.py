@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 
 from fedguard.blocks import to_numpy
 from fedguard.draws import signs
@@ -29,12 +29,16 @@ def sketch(size: int = 1024, seed: int = 0) -> Probe:
 
 
 def _fold(block: Array, columns: slice, size: int, seed: int) -> Float64:
+    if is_numpy_array(block):
+        from fedguard.products import folded
+
+        return folded(block, signs([seed], columns), columns.start % size, size)
     xp = array_namespace(block)
     drawn = xp.asarray(signs([seed], columns), dtype=block.dtype, device=device(block))
     signed = block * drawn[None, :]
     n, width = signed.shape
     whole = width - width % size
-    folded = xp.sum(xp.reshape(signed[:, :whole], (n, whole // size, size)), axis=1)
-    buckets = np.array(to_numpy(folded), np.float64)  # of columns from columns.start on
+    summed = xp.sum(xp.reshape(signed[:, :whole], (n, whole // size, size)), axis=1)
+    buckets = np.array(to_numpy(summed), np.float64)  # of columns from columns.start on
     buckets[:, : width - whole] += to_numpy(signed[:, whole:])
     return np.roll(buckets, columns.start % size, axis=1)

@@ -12,6 +12,7 @@ from fedguard import __version__
 from fedguard.cli import audit, db, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
+from fedguard.cli.events import list_events
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
@@ -38,6 +39,7 @@ app.command("detection", rich_help_panel=SIMULATION)(make_detection)
 app.command("clients", rich_help_panel=STORE)(list_clients)
 app.command("client", rich_help_panel=STORE)(show_client)
 app.command("rounds", rich_help_panel=STORE)(list_rounds)
+app.command("events", rich_help_panel=STORE)(list_events)
 for name, (command, text) in operator.commands().items():
     app.command(name, help=text, rich_help_panel=STORE)(command)
 app.command("replay", rich_help_panel=STORE)(replay_round)

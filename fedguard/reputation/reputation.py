@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedguard.types import Standing
 
@@ -27,6 +28,16 @@ class Reputation:
     good: float = 0.0
     bad: float = 0.0
     evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def to_list(self) -> list[Any]:
+        """Its fields as plain data: a thousand of them are packed at once."""
+        own = [self.participations, self.clean, self.quarantines, self.good, self.bad]
+        return [self.standing.value, self.since, *own, dict(self.evidence)]
+
+    @classmethod
+    def from_list(cls, fields: list[Any]) -> Reputation:
+        """What `to_list` gave."""
+        return cls(Standing(fields[0]), *fields[1:])
 
     @property
     def value(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedguard.reputation import Action, Evidence, Override, Reputation, ReputationPolicy
 from fedguard.reputation.policy import ENOUGH, PROTOCOL
@@ -12,7 +12,7 @@ from fedguard.scoring import MOST_SURPRISE
 from fedguard.server.policy import Policy
 from fedguard.server.scored import Scored
 from fedguard.state import State
-from fedguard.types import Change, Cohort, Standing, Verdict
+from fedguard.types import Change, Cohort, Standing
 
 __all__ = ["HARD_FAULTS", "Judged", "judged", "overruled"]
 
@@ -38,17 +38,13 @@ class Judged(NamedTuple):
     def weight(self, client: str) -> float:
         return self.policy.weight(self.of(client).standing) if self.policy else 1.0
 
-    def told(self, verdict: Verdict) -> Verdict:
-        """A verdict with the client's standing in it."""
+    def told(self, client: str) -> dict[str, Any]:
+        """What a verdict says of a client's standing."""
         if not self.policy:
-            return verdict
-        known = self.of(verdict.client)
-        return replace(
-            verdict,
-            standing=known.standing,
-            reputation=known.value,
-            evidence=dict(known.evidence),
-        )
+            return {}
+        known = self.of(client)
+        levels = {family: round(level, 4) for family, level in known.evidence.items()}
+        return {"standing": known.standing, "reputation": known.value, "evidence": levels}
 
 
 def overruled(state: State) -> dict[str, Reputation]:

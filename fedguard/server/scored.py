@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedguard.blocks import InMemory
-from fedguard.defence import initial_state, survey
-from fedguard.probes import Context, Float64, Statistics, gram, squares
+from fedguard.defence import initial_state, stages_of, survey
+from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
 from fedguard.reputation import Reputation
 from fedguard.reputation.evidence import benjamini_hochberg, combined
 from fedguard.scoring import Rows, first_copies, surprise
@@ -25,7 +25,7 @@ class Scored(NamedTuple):
     """The round's rows and what they show; arrays have one entry for each update.
 
     `original` is the row that a row is a copy of, its own number otherwise. Scores and surprises
-    are by family, 0 for rows that are not finite.
+    are by family, 0 for rows that are not finite. `asked` are the defence's probes.
     """
 
     blocks: InMemory
@@ -38,6 +38,18 @@ class Scored(NamedTuple):
     surprises: Mapping[str, Float64]
     suspected: Rows
     memories: Mapping[str, Any]
+    asked: tuple[Probe, ...]
+
+    @property
+    def known(self) -> Statistics:
+        """What the defence asks for, as far as it holds for some of the rows alone."""
+        whole = self.statistics.independent
+        kept = {
+            each: value
+            for each, value in whole.values.items()
+            if each in self.asked or any(own.part_of == each for own in self.asked)
+        }
+        return replace(whole, values=kept)
 
 
 def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Reputation]) -> Scored:
@@ -61,9 +73,14 @@ def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Rep
     counts = [known.get(client, Reputation()).standing.counts for client in context.clients]
     among = np.array([counts[row] and original[row] == row for row in rows], bool)
     past = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
+    recalled = {
+        name: memory.recall(past[name], seen, among)
+        for name, memory in memories.items()
+        if len(rows)
+    }
     scores, surprises = {}, {}
     for scorer in policy.scorers if len(rows) else ():
-        own = past[scorer.memory.name] if scorer.memory else None
+        own = recalled[scorer.memory.name] if scorer.memory else None
         z = np.nan_to_num(scorer.score(seen, among, own), nan=0.0, posinf=1e9, neginf=-1e9)
         scores[scorer.family] = _spread(z, rows, blocks.n)
         surprises[scorer.family] = _spread(surprise(z, scorer.tail), rows, blocks.n)
@@ -72,7 +89,7 @@ def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Rep
         p = combined([values[rows] for values in surprises.values()])
         suspected[rows] = benjamini_hochberg(p, policy.discovery_rate)
     learnt = {
-        name: memory.learn(past[name], seen) if len(rows) else past[name]
+        name: memory.learn(past[name], seen, recalled[name]) if len(rows) else past[name]
         for name, memory in memories.items()
     }
     return Scored(
@@ -86,6 +103,7 @@ def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Rep
         surprises,
         suspected,
         learnt,
+        tuple(each for stage in stages_of(policy.defence) for each in stage.probes),
     )
 
 

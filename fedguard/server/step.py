@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fedguard.blocks import one_blas_thread
 from fedguard.defence import Aggregate, Linear, Stage, aggregate, chain, stages_of
 from fedguard.errors import CannotAggregate
 from fedguard.probes import Statistics
@@ -20,6 +20,8 @@ from fedguard.types import Cohort, RoundReport, Vector, Verdict
 __all__ = ["step"]
 
 NOBODY = "no admissible update"
+DECIMALS = 4
+"""Of a score: as many as anybody reads, and a third of the log."""
 NOT_FINITE = "the update holds a NaN, an infinity, or values too large to square"
 
 
@@ -32,6 +34,11 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     run, or more clients than the policy allows would be quarantined at once, the round is held:
     the model stays and the report says why.
     """
+    with one_blas_thread():
+        return _step(state, cohort, policy)
+
+
+def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
     seen = scored(state, cohort, policy, overruled(state)) if cohort.updates else None
     judgement = judged(state, cohort, policy, seen)
     admitted = _admitted(seen, judgement) if seen else []
@@ -76,7 +83,7 @@ def _aggregate(
     if len(admitted) < blocks.n:
         own = range(blocks.n, statistics.n)  # the stages' own vectors
         per_client = any(stage.keeps_rows for stage in stages_of(policy.defence))
-        known = None if per_client else statistics.independent.take([*admitted, *own])
+        known = None if per_client else seen.known.take([*admitted, *own])
         blocks, context = blocks.take(admitted), context.take(admitted)
     defence, state = policy.defence, seen.defence
     weights = np.array([judgement.weight(client) for client in context.clients])
@@ -108,24 +115,30 @@ def _verdicts(
     result: Aggregate | None,
 ) -> list[Verdict]:
     """One for every update and every fault, in client order."""
-    verdicts = [Verdict(each.client, False, each.reason, each.detail) for each in cohort.faults]
+    verdicts = [
+        Verdict(each.client, False, each.reason, each.detail, **judgement.told(each.client))
+        for each in cohort.faults
+    ]
     shares = result.weights if result else None
     places = {row: place for place, row in enumerate(admitted)}
     for row, update in enumerate(cohort.updates):
         assert seen
         place = places.get(row)
         reason, detail = ("", "") if place is not None else _refusal(seen, row, judgement)
-        verdict = Verdict(
-            update.client,
-            place is not None,
-            reason,
-            detail,
-            scores=_of_row(seen.scores, row) if seen.finite[row] else {},
-            weight=float(shares[place]) if shares is not None and place is not None else None,
-            suspected=bool(seen.suspected[row]),
+        verdicts.append(
+            Verdict(
+                update.client,
+                place is not None,
+                reason,
+                detail,
+                scores=_of_row(seen.scores, row) if seen.finite[row] else {},
+                weight=float(shares[place]) if shares is not None and place is not None else None,
+                suspected=bool(seen.suspected[row]),
+                num_examples=update.num_examples,
+                **judgement.told(update.client),
+            )
         )
-        verdicts.append(replace(verdict, num_examples=update.num_examples))
-    return sorted(map(judgement.told, verdicts), key=lambda verdict: verdict.client)
+    return sorted(verdicts, key=lambda verdict: verdict.client)
 
 
 def _refusal(seen: Scored, row: int, judgement: Judged) -> tuple[str, str]:
@@ -138,4 +151,4 @@ def _refusal(seen: Scored, row: int, judgement: Judged) -> tuple[str, str]:
 
 
 def _of_row(values: Mapping[str, Any], row: int) -> dict[str, float]:
-    return {family: float(each[row]) for family, each in values.items()}
+    return {family: round(float(each[row]), DECIMALS) for family, each in values.items()}

@@ -31,12 +31,15 @@ class State:
 
     def to_bytes(self) -> bytes:
         """What is stored: all but the overrides, which have a place of their own."""
-        return pack((self.round, self.defence, dict(self.memories), dict(self.reputations)))
+        known = {client: each.to_list() for client, each in self.reputations.items()}
+        return pack([self.round, self.defence, dict(self.memories), known])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state `to_bytes` wrote."""
-        return cls(*unpack(data))
+        number, defence, memories, known = unpack(data)
+        reputations = {client: Reputation.from_list(each) for client, each in known.items()}
+        return cls(number, defence, memories, reputations)
 
 
 class Receipt(NamedTuple):

@@ -14,12 +14,14 @@ from fedguard_strategies.geometry import distances_to, norms, squared_distances
 __all__ = ["geometric_median", "weiszfeld"]
 
 
-def weiszfeld(gram: Float64, iterations: int = 100, smoothing: float = 1e-6) -> Float64:
+def weiszfeld(
+    gram: Float64, iterations: int = 100, smoothing: float = 1e-6, tolerance: float = 1e-12
+) -> Float64:
     """Weights of the point of least total distance to the rows, shape (n,), summing to one.
 
     `smoothing` is a fraction of the median norm (of the largest, if most rows are zero); distances
     below it count as it, so a row that is the median itself divides by no zero. Stops when no
-    weight moves by more than 1e-12.
+    weight moves by more than `tolerance`.
     """
     lengths = norms(gram)
     floor = smoothing * float(np.median(lengths) or lengths.max()) or 1.0
@@ -27,7 +29,7 @@ def weiszfeld(gram: Float64, iterations: int = 100, smoothing: float = 1e-6) -> 
     for _ in range(iterations):
         pull = 1.0 / np.maximum(distances_to(gram, weights), floor)
         step: Float64 = pull / pull.sum()
-        if np.abs(step - weights).max() < 1e-12:
+        if np.abs(step - weights).max() < tolerance:
             return step
         weights = step
     return weights

@@ -46,11 +46,10 @@ def test_one_family_alone_never_puts_a_client_away() -> None:
         assert after([Evidence({family: 4.0, "x": 0.0})] * 100).standing is Standing.PROBATION
 
 
-def test_likeness_supports_and_does_not_lead() -> None:
-    some = 0.5 * POLICY.alarm / 100 + POLICY.allowance  # half an alarm after a hundred rounds
-    assert after([Evidence({"sybil": 4.0, "magnitude": some})] * 100).standing.counts
-    led = after([Evidence({"sybil": 4.0, "magnitude": 3.0})] * 20)
-    assert led.standing is Standing.QUARANTINE
+def test_it_takes_two_alarms_and_less_than_an_alarm_is_none() -> None:
+    almost = Evidence({"sybil": 4.0, "magnitude": POLICY.allowance})
+    assert after([almost] * 100).standing is Standing.PROBATION
+    assert after([Evidence({"sybil": 4.0, "magnitude": 3.0})] * 20).standing is Standing.QUARANTINE
 
 
 def test_faults_prove_by_themselves() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.geometric_median import weiszfeld
-from fedguard_strategies.scorers.histories import Histories, histories, unit
+from fedguard_strategies.geometry import cosines
+from fedguard_strategies.scorers.histories import Recalled, histories
 
 __all__ = ["direction"]
 
@@ -22,26 +22,14 @@ def direction(size: int = 1024, seed: int = 0) -> Scorer:
     Source: leave-one-out form of the cosine test in Cao et al. (FLTrust), NDSS 2021
     """
     memory = histories(size, seed)
-    (sketched,) = memory.probes
 
-    def score(rows: Statistics, among: Rows, past: Histories) -> Float64:
-        clients = rows.whose("direction").clients
-        units = unit(past.joined(clients, unit(rows.values[sketched])))
-        return robust_z(-_without_own(units, among), among)
+    def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
+        angles, weights = cosines(seen.gram), seen.weights
+        towards, own = angles @ weights, np.diagonal(angles)
+        left = towards - weights * own
+        squared = weights @ towards - 2 * weights * towards + weights**2 * own
+        away = -left / np.sqrt(np.clip(squared, np.finfo(np.float64).tiny, None))
+        return robust_z(away, among)
 
     name = f"direction(size={size}, seed={seed})"
-    return Scorer(name, "direction", score, (1.3, 2.5, 4.0), (sketched,), memory)
-
-
-def _without_own(units: Float64, among: Rows) -> Float64:
-    """Cosine of every row to the median of the rows `among`, less its own part in it."""
-    if not among.any():
-        return np.zeros(len(units))
-    weights = np.zeros(len(units))
-    weights[among] = weiszfeld(units[among] @ units[among].T)
-    middle = weights @ units
-    towards, own = units @ middle, np.einsum("ij,ij->i", units, units)
-    left = towards - weights * own
-    squared = middle @ middle - 2 * weights * towards + weights**2 * own
-    cosines: Float64 = left / np.sqrt(np.clip(squared, np.finfo(np.float64).tiny, None))
-    return cosines
+    return Scorer(name, "direction", score, (1.3, 2.5, 4.0), memory.probes, memory)

@@ -12,13 +12,16 @@ from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
 from fedguard_strategies.geometric_median import weiszfeld
+from fedguard_strategies.geometry import cosines
 
-__all__ = ["Histories", "centre_of", "histories", "unit"]
+__all__ = ["Histories", "Recalled", "histories", "unit"]
 
 KEEP = 0.9
 """Of the past, in each round: the last ten rounds are two thirds of a history."""
 FORGET_AFTER = 200
 """Rounds of absence after which a client's history is dropped."""
+ENOUGH = 1e-4
+"""How far a weight of the median may still be off, as a part of an even share."""
 
 Sketches = NDArray[np.float32]
 
@@ -26,27 +29,33 @@ Sketches = NDArray[np.float32]
 class Histories(NamedTuple):
     """Of each client, by name: the round it was last seen in, and the average of its unit rows.
 
-    `sketches` has shape (clients, k).
+    `sketches` has shape (clients, k); float16 is finer than a sketch is.
     """
 
     round: int
     clients: tuple[str, ...]
     last: NDArray[np.int64]
-    sketches: Sketches
+    sketches: NDArray[np.float16]
 
-    def of(self, clients: tuple[str, ...]) -> tuple[Float64, Rows]:
-        """The histories of some clients, zeros for who has none, and who has one."""
-        places = {client: place for place, client in enumerate(self.clients)}
-        found = np.array([places.get(client, -1) for client in clients], np.intp)
-        known = found >= 0
-        rows = np.zeros((len(clients), self.sketches.shape[1]))
-        rows[known] = self.sketches[found[known]]
-        return rows, known
 
-    def joined(self, clients: tuple[str, ...], units: Float64) -> Float64:
-        """The histories of a round's clients with that round in them."""
-        before, known = self.of(clients)
-        return np.where(known[:, None], KEEP * before + (1.0 - KEEP) * units, units)
+class Recalled(NamedTuple):
+    """What scorers see of a round's n clients; rows are sketches, shape (n, k).
+
+    `units` are this round's rows at length one, `before` the histories without this round (zeros
+    for who is not `known`) and `joined` with it. `gram` is that of `joined`, shape (n, n), and
+    `weights`, shape (n,), make their geometric median, taken over the rows that count.
+    """
+
+    units: Sketches
+    before: Sketches
+    known: Rows
+    joined: Sketches
+    gram: Float64
+    weights: Float64
+
+    def residual(self, rows: Sketches) -> Sketches:
+        """Some of the rows above less what all clients have in common, at length one."""
+        return unit(rows - self.weights.astype(np.float32) @ rows)
 
 
 @cache
@@ -59,37 +68,50 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
     sketched = sketch(size, seed)
 
     def init() -> Histories:
-        return Histories(0, (), np.zeros(0, np.int64), np.zeros((0, size), np.float32))
+        return Histories(0, (), np.zeros(0, np.int64), np.zeros((0, size), np.float16))
 
-    def learn(past: Histories, rows: Statistics) -> Histories:
+    def recall(past: Histories, rows: Statistics, among: Rows) -> Recalled:
+        units = unit(rows.values[sketched].astype(np.float32))
+        before, known = _of(past, rows.whose("histories").clients)
+        joined = units.copy()
+        joined[known] = np.float32(KEEP) * before[known] + np.float32(1.0 - KEEP) * units[known]
+        gram = (joined @ joined.T).astype(np.float64)
+        weights = np.zeros(rows.n)
+        if among.any():
+            angles = cosines(gram[np.ix_(among, among)])
+            weights[among] = weiszfeld(angles, tolerance=ENOUGH / len(angles))
+        return Recalled(units, before, known, joined, gram, weights)
+
+    def learn(past: Histories, rows: Statistics, recalled: Recalled) -> Histories:
         now, clients = past.round + 1, rows.whose("histories").clients
-        joined = past.joined(clients, unit(rows.values[sketched]))
+        here = set(clients)
         absent = [
             place
             for place, client in enumerate(past.clients)
-            if client not in set(clients) and now - past.last[place] <= FORGET_AFTER
+            if client not in here and now - past.last[place] <= FORGET_AFTER
         ]
         names = [*clients, *(past.clients[place] for place in absent)]
-        last = np.concatenate([np.full(len(clients), now), past.last[absent]])
-        sketches = np.concatenate([joined.astype(np.float32), past.sketches[absent]])
-        order = np.argsort(np.array(names, object), kind="stable")
+        order = sorted(range(len(names)), key=names.__getitem__)
+        last = np.concatenate([np.full(len(clients), now, np.int64), past.last[absent]])
+        sketches = np.concatenate([recalled.joined.astype(np.float16), past.sketches[absent]])
         ordered = tuple(names[place] for place in order)
-        return Histories(now, ordered, last[order].astype(np.int64), sketches[order])
+        return Histories(now, ordered, last[order], sketches[order])
 
-    return Memory(f"histories(size={size}, seed={seed})", init, learn, (sketched,))
+    return Memory(f"histories(size={size}, seed={seed})", init, recall, learn, (sketched,))
 
 
-def unit(rows: Float64) -> Float64:
+def _of(past: Histories, clients: tuple[str, ...]) -> tuple[Sketches, Rows]:
+    """The histories of some clients, zeros for who has none, and who has one."""
+    places = {client: place for place, client in enumerate(past.clients)}
+    found = np.array([places.get(client, -1) for client in clients], np.intp)
+    known = found >= 0
+    rows = np.zeros((len(clients), past.sketches.shape[1]), np.float32)
+    rows[known] = past.sketches[found[known]]
+    return rows, known
+
+
+def unit(rows: Sketches) -> Sketches:
     """Rows of length one; a row of zeros stays."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    units: Float64 = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    units: Sketches = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return units
-
-
-def centre_of(rows: Float64, among: Rows) -> Float64:
-    """The geometric median of some rows, shape (k,)."""
-    seen = rows[among]
-    if not len(seen):
-        return np.zeros(rows.shape[1])
-    middle: Float64 = weiszfeld(seen @ seen.T) @ seen
-    return middle

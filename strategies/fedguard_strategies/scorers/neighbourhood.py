@@ -23,7 +23,10 @@ def neighbourhood(f: int) -> Scorer:
 
     def score(rows: Statistics, among: Rows, past: Any) -> Float64:
         apart = np.sqrt(squared_distances(rows.gram))[:, among]
-        near = np.sort(apart, axis=1)[:, : max(apart.shape[1] - f, 1)]
-        return robust_z(near.sum(axis=1) / max(near.shape[1], 1), among)
+        count = min(max(apart.shape[1] - f, 1), apart.shape[1])
+        if not count:
+            return np.zeros(rows.n)
+        near = np.partition(apart, count - 1, axis=1)[:, :count]
+        return robust_z(near.mean(axis=1), among)
 
     return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))

@@ -6,7 +6,8 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.scorers.histories import Histories, centre_of, histories, unit
+from fedguard_strategies.geometry import cosines
+from fedguard_strategies.scorers.histories import Recalled, histories
 
 __all__ = ["sybil"]
 
@@ -24,17 +25,15 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
     Source: history cosines as in Fung et al. (FoolsGold), RAID 2020, of residuals
     """
     memory = histories(size, seed)
-    (sketched,) = memory.probes
 
-    def score(rows: Statistics, among: Rows, past: Histories) -> Float64:
+    def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
         if rows.n < 2:
             return np.zeros(rows.n)
-        clients = rows.whose("sybil").clients
-        joined = past.joined(clients, unit(rows.values[sketched]))
-        own = unit(joined - centre_of(joined, among))
-        alike = own @ own.T
+        towards = seen.gram @ seen.weights
+        centred = seen.gram - towards[:, None] - towards[None, :] + seen.weights @ towards
+        alike = cosines(centred)
         np.fill_diagonal(alike, -1.0)
         return robust_z(-np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST)), among)
 
     name = f"sybil(size={size}, seed={seed})"
-    return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), (sketched,), memory)
+    return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), memory.probes, memory)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.scorers.histories import Histories, centre_of, histories, unit
+from fedguard_strategies.scorers.histories import Recalled, histories
 
 __all__ = ["temporal"]
 
@@ -21,18 +21,14 @@ def temporal(size: int = 1024, seed: int = 0) -> Scorer:
     Source: consistency over rounds as in Zhang et al. (FLDetector), KDD 2022, of residuals
     """
     memory = histories(size, seed)
-    (sketched,) = memory.probes
 
-    def score(rows: Statistics, among: Rows, past: Histories) -> Float64:
-        clients = rows.whose("temporal").clients
-        before, known = past.of(clients)
-        if not (known & among).any():
+    def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
+        counted = among & seen.known
+        if not counted.any():
             return np.zeros(rows.n)
-        units = unit(rows.values[sketched])
-        now = unit(units - centre_of(units, among))
-        then = unit(before - centre_of(before, among & known))
-        changed = -np.einsum("ij,ij->i", now, then)
-        return np.where(known, robust_z(changed, among & known), 0.0)
+        now, then = seen.residual(seen.units), seen.residual(seen.before)
+        changed = -np.einsum("ij,ij->i", now, then).astype(np.float64)
+        return np.where(seen.known, robust_z(changed, counted), 0.0)
 
     name = f"temporal(size={size}, seed={seed})"
-    return Scorer(name, "temporal", score, (2.3, 8.7, 17.0), (sketched,), memory)
+    return Scorer(name, "temporal", score, (2.3, 8.7, 17.0), memory.probes, memory)
