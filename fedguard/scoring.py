@@ -54,12 +54,13 @@ class Scorer(NamedTuple):
     memory: Memory | None = None
 
 
-def robust_z(values: Float64, among: Rows | None = None) -> Float64:
+def robust_z(values: Float64, among: Rows | None = None, least: float = 0.0) -> Float64:
     """(values - median) / (1.4826 MAD): standard deviations, as the honest majority sees them.
 
     Median and MAD are those of the values `among`, of all by default. Where more than half of
     them are equal the MAD is zero; the scale is then a millionth of their median size, so that
-    those who differ stand out and nobody divides by zero. One wild value cannot set the scale.
+    those who differ stand out and nobody divides by zero. It is never below `least`: differences
+    finer than the values are known to are none. One wild value cannot set the scale.
 
     >>> robust_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).round(2)
     array([-1.35, -0.67,  0.  ,  0.67, 65.43])
@@ -71,7 +72,7 @@ def robust_z(values: Float64, among: Rows | None = None) -> Float64:
     spread = 1.4826 * float(np.median(np.abs(seen - middle)))
     sizes = np.abs(seen)
     floor = 1e-6 * float(np.median(sizes) or sizes.max()) or 1.0
-    z: Float64 = (values - middle) / max(spread, floor)
+    z: Float64 = (values - middle) / max(spread, floor, least)
     return z
 
 

@@ -17,6 +17,9 @@ __all__ = ["PROTOCOL", "Evidence", "ReputationPolicy"]
 
 PROTOCOL = "protocol"
 """The one family that proves by itself: faults."""
+POSITION = frozenset({"magnitude", "direction", "neighbourhood"})
+"""Families that go together: an honest client that alone holds a class sends long updates, far
+from the others, another way. Of a verdict they are one."""
 LOUD_ROUNDS = 2.5
 """An alarm is this many rounds of the most surprise there is: three rounds at the least."""
 RATE_AT_NO_ALLOWANCE = 3.5
@@ -92,12 +95,12 @@ class ReputationPolicy:
         levels, allowance, alarm = dict(known.evidence), self.allowance, self.alarm
         for family, each in evidence.surprises.items():
             levels[family] = gathered(levels.get(family, 0.0), each, allowance, alarm)
-        bad = evidence.suspected or max(levels.values(), default=0.0) >= ENOUGH
+        dirty = max(levels.values(), default=0.0) >= LITTLE
         seen = Reputation(  # `replace` takes five times as long, for every client of a round
             known.standing,
             known.since,
             known.participations + 1,
-            0 if bad else known.clean + 1,
+            0 if dirty else known.clean + 1,
             known.quarantines,
             (1 - self.forget_good) * known.good + (not evidence.suspected),
             (1 - self.forget_bad) * known.bad + evidence.suspected,
@@ -120,21 +123,20 @@ class ReputationPolicy:
             return seen.standing
         if seen.standing is Standing.QUARANTINE:
             wanted = self.quarantine * 2 ** (seen.quarantines - 1)
-            over = level < LITTLE and seen.clean >= wanted
-            return Standing.PROBATION if over else seen.standing
+            return Standing.PROBATION if seen.clean >= wanted else seen.standing
         if seen.participations >= self.participations and self._proved(seen.evidence):
             return Standing.QUARANTINE
         if level >= 1:
             return Standing.PROBATION
         if seen.standing is Standing.TRUSTED:
             return Standing.WATCH if level >= ENOUGH else seen.standing
-        cleared = level < LITTLE and seen.clean >= self.probation
-        return Standing.TRUSTED if cleared else seen.standing
+        return Standing.TRUSTED if seen.clean >= self.probation else seen.standing
 
     def _proved(self, levels: Mapping[str, float]) -> bool:
-        """Two families' alarms, so that nobody goes for being copied alone; or faults."""
+        """Alarms of two families that do not follow from one another; or of faults."""
         alarms = {family for family, each in levels.items() if each >= 1}
-        return PROTOCOL in alarms or len(alarms) >= 2
+        kinds = {"position" if family in POSITION else family for family in alarms}
+        return PROTOCOL in alarms or len(kinds) >= 2
 
     def weight(self, standing: Standing) -> float:
         """How long a row of such a client counts, beside a trusted one's."""

@@ -16,7 +16,7 @@ class Reputation:
     """A client's standing and what it rests on; a new key starts on probation.
 
     `good` and `bad` are forgetful counts of rounds, `evidence` maps a family to what was gathered
-    over rounds, 1 being an alarm, and `clean` counts rounds in a row without suspicion since the
+    over rounds, 1 being an alarm, and `clean` counts rounds in a row with next to none since the
     standing last changed, in round `since`.
     """
 

@@ -55,7 +55,9 @@ class Scored(NamedTuple):
 def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Reputation]) -> Scored:
     """Probe once, for the defence and every scorer; score first, learn later."""
     blocks, context = InMemory([update.delta for update in cohort.updates]), Context.of(cohort)
-    remembered = initial_state(policy.defence) if state.defence is None else state.defence
+    remembered = initial_state(policy.defence)
+    if state.defence is not None and state.rule == policy.defence.name:
+        remembered = state.defence
     memories = {each.memory.name: each.memory for each in policy.scorers if each.memory}
     probes = [squares, *(each for scorer in policy.scorers for each in scorer.probes)]
     probes += [each for memory in memories.values() for each in memory.probes]

@@ -54,9 +54,15 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
         norm=float(np.linalg.norm(result.vector.astype(np.float64))) if result else 0.0,
         changes=judgement.changes,
     )
+    goes_on = state.rule == policy.defence.name
+    if result:
+        own: tuple[Any, ...] | None = result.state[-len(stages_of(policy.defence)) :]
+    else:
+        own = state.defence if goes_on else None
     after = State(
         state.round + 1,
-        result.state[-len(stages_of(policy.defence)) :] if result else state.defence,
+        own,
+        policy.defence.name,
         seen.memories if seen else state.memories,
         judgement.reputations,
     )

@@ -19,12 +19,14 @@ __all__ = ["Receipt", "RoundRecord", "State", "StateStore"]
 class State:
     """What the next round's `step` needs: rounds committed so far, and what they taught.
 
-    `defence` is the stages' own state, None before its first round, `memories` are the scorers',
-    by name. `overrides` are those that hold in the next round.
+    `defence` is the own state of the stages of the defence named `rule`, None before its first
+    round; another defence starts anew. `memories` are the scorers', by name. `overrides` are those
+    that hold in the next round.
     """
 
     round: int = 0
     defence: tuple[Any, ...] | None = None
+    rule: str = ""
     memories: Mapping[str, Any] = field(default_factory=dict)
     reputations: Mapping[str, Reputation] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=dict)
@@ -32,14 +34,14 @@ class State:
     def to_bytes(self) -> bytes:
         """What is stored: all but the overrides, which have a place of their own."""
         known = {client: each.to_list() for client, each in self.reputations.items()}
-        return pack([self.round, self.defence, dict(self.memories), known])
+        return pack([self.round, self.defence, self.rule, dict(self.memories), known])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state `to_bytes` wrote."""
-        number, defence, memories, known = unpack(data)
+        number, defence, rule, memories, known = unpack(data)
         reputations = {client: Reputation.from_list(each) for client, each in known.items()}
-        return cls(number, defence, memories, reputations)
+        return cls(number, defence, rule, memories, reputations)
 
 
 class Receipt(NamedTuple):

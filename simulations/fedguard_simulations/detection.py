@@ -15,9 +15,10 @@ from fedguard.reputation import Evidence
 from fedguard.reputation.policy import PROTOCOL
 from fedguard.scoring import surprise
 from fedguard.types import Standing
+from fedguard_simulations.federation import federation_of
 from fedguard_simulations.identities import client_of
 from fedguard_simulations.measuring import in_processes
-from fedguard_simulations.outcome import RunOutcome, versions
+from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
 from fedguard_strategies.recipes import standard_scorers
@@ -28,6 +29,8 @@ NONE, ORACLE = "none", "oracle"
 ALPHAS = (1.0, 0.3, 0.1)
 RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Rates of false quarantines that an operator might ask for, tried on the same scores."""
+LONE = (2, 6)
+"""Classes that one client holds alone: pullovers and shirts, or twos and sixes."""
 QUANTILES = (0.9, 0.99, 0.999)
 ATTACKS = (
     "scaled_negation(scale=10)",
@@ -49,7 +52,10 @@ ATTACKS = (
 
 
 class Plan(NamedTuple):
-    """One run to make: `attack` is "none" without one, or "oracle" for the honest alone."""
+    """One run to make: `attack` is "none" without one, or "oracle" for the honest alone.
+
+    With a `lone` class, all of it is at one client, who is honest.
+    """
 
     dataset: str
     clients: int
@@ -57,6 +63,7 @@ class Plan(NamedTuple):
     attack: str
     seed: int
     rounds: int
+    lone: int | None = None
 
     @property
     def f(self) -> int:
@@ -72,7 +79,7 @@ class Cell:
     how many malicious keys there were. Rates of honest clients are counts over `honest_rounds`.
     `share` is the malicious clients' part of the weight in the aggregates. `false_at` counts
     honest quarantines under each of `RATES`, with nothing else changed; `tails` are the honest
-    scores' quantiles by family.
+    scores' quantiles by family; `lone` is how the client with a class of its own ended.
     """
 
     plan: Plan
@@ -88,6 +95,7 @@ class Cell:
     attack_success: float | None
     false_at: tuple[int, ...]
     tails: dict[str, tuple[float, ...]]
+    lone: str | None = None
 
 
 def plans(
@@ -100,6 +108,10 @@ def plans(
                 for seed in range(seeds):
                     for attack in (ORACLE, NONE, *ATTACKS):
                         yield Plan(dataset, count, alpha, attack, seed, rounds)
+            for seed in range(seeds):
+                for lone in LONE:
+                    yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone)
+                    yield Plan(dataset, count, ALPHAS[-1], ATTACKS[0], seed, rounds, lone)
 
 
 def measure(plan: Plan) -> Cell:
@@ -112,7 +124,9 @@ def measure(plan: Plan) -> Cell:
         attack=attack.format(f=plan.f),
         defence=f"chain(arc(f={plan.f}), caf(f={plan.f}))",
         dataset=plan.dataset,
-        partition=f"dirichlet(alpha={plan.alpha})",
+        partition=f"dirichlet(alpha={plan.alpha})"
+        if plan.lone is None
+        else f"lone_class(alpha={plan.alpha}, label={plan.lone})",
         clients=plan.clients,
         malicious=plan.f,
         rounds=plan.rounds,
@@ -120,7 +134,26 @@ def measure(plan: Plan) -> Cell:
     )
     outcome = simulate(scenario, "vectorised", [label])
     bad = frozenset(outcome.malicious) if label == "defended" else frozenset[str]()
-    return _cell(plan, outcome.runs[label], bad)
+    cell = _cell(plan, outcome.runs[label], bad)
+    return cell if plan.lone is None else replace(cell, lone=_lone(scenario, plan.lone, outcome))
+
+
+def _lone(scenario: Scenario, label: int, outcome: Outcome) -> str:
+    """How the client that holds a class alone ended; "malicious" if it is one of those."""
+    federation = federation_of(scenario)
+    holds = [np.count_nonzero(part.y == label) for part in federation.parts]
+    name = federation.name(int(np.argmax(holds)))
+    (run,) = outcome.runs.values()
+    (last,) = [each for each in run.reports[-1].verdicts if each.client == name]
+    away = [
+        change
+        for report in run.reports
+        for change in report.changes
+        if change.client == name and not change.after.counts
+    ]
+    if name in outcome.malicious and run.attack:
+        return "malicious"
+    return "quarantine" if away else str(last.standing)
 
 
 def _cell(plan: Plan, run: RunOutcome, bad: frozenset[str]) -> Cell:

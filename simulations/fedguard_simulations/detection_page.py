@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from statistics import mean, median
 
@@ -21,6 +22,8 @@ def page(cells: Sequence[Cell], command: str) -> str:
     """The whole page."""
     first, policy = cells[0].plan, ReputationPolicy(f=1)
     seeds = len({cell.plan.seed for cell in cells})
+    lone = [cell for cell in cells if cell.lone not in (None, "malicious")]
+    cells = [cell for cell in cells if cell.plan.lone is None]
     lines = [
         "# Who is found, and at what cost to the honest",
         "",
@@ -37,6 +40,8 @@ def page(cells: Sequence[Cell], command: str) -> str:
         f"{policy.false_quarantines:g}.",
         "",
         *_honest(cells),
+        "",
+        _alone(lone),
     ]
     for dataset, clients in dict.fromkeys((c.plan.dataset, c.plan.clients) for c in cells):
         own = [c for c in cells if (c.plan.dataset, c.plan.clients) == (dataset, clients)]
@@ -72,6 +77,16 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
         rows.append(row)
     heads = [f"{alpha:g}, {what}" for alpha in ALPHAS for what in ("no attack", "worst attack")]
     return markdown(["Dirichlet", *heads], rows)
+
+
+def _alone(cells: Sequence[Cell]) -> str:
+    ended = Counter(cell.lone for cell in cells)
+    told = ", ".join(f"{count} {standing}" for standing, count in ended.most_common())
+    return (
+        "A client that alone holds a class of ten, the others split by Dirichlet "
+        f"{ALPHAS[-1]:g}, with nobody attacking and under {_short(ATTACKS[0])}: of {len(cells)} "
+        f"runs in which it is honest, it ends {told}."
+    )
 
 
 def _attacks(cells: Sequence[Cell]) -> list[str]:

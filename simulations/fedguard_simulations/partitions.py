@@ -19,6 +19,7 @@ class Partition(NamedTuple):
 
     name: str
     partitioner: Callable[[int, int], Any]
+    lone: int | None = None
 
 
 def iid() -> Partition:
@@ -71,7 +72,15 @@ def pathological(classes: int = 2) -> Partition:
     return Partition(f"pathological(classes={classes!r})", make)
 
 
-PARTITIONS = (iid, dirichlet, pathological)
+def lone_class(alpha: float, label: int) -> Partition:
+    """Dirichlet(alpha), but whoever has most of class `label` has all of it."""
+    if not (isinstance(label, int) and label >= 0):
+        raise InvalidParameter(f"label must be the number of a class, got {label!r}")
+    name = f"lone_class(alpha={alpha!r}, label={label!r})"
+    return dirichlet(alpha)._replace(name=name, lone=label)
+
+
+PARTITIONS = (iid, dirichlet, pathological, lone_class)
 
 
 def split(
@@ -90,6 +99,16 @@ def split(
         except (ValueError, IndexError) as error:
             words = f"{len(labels)} examples cannot be split among {clients} clients by"
             raise ConfigError(f"{words} {partition.name}: {error}") from error
+    if partition.lone is not None:
+        parts = _given_to_one(parts, labels, partition.lone)
     if not all(parts):
         raise ConfigError(f"{partition.name} leaves some of {clients} clients without examples")
     return [np.sort(np.asarray(part, np.int64)) for part in parts]
+
+
+def _given_to_one(parts: list[list[int]], labels: NDArray[np.int64], label: int) -> list[list[int]]:
+    """The same parts, with all of a class at the client who had most of it."""
+    holder = int(np.argmax([np.count_nonzero(labels[part] == label) for part in parts]))
+    others = [[each for each in part if labels[each] != label] for part in parts]
+    others[holder] = others[holder] + np.flatnonzero(labels == label).tolist()
+    return others

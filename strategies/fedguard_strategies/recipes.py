@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fedguard.scoring import Scorer
-from fedguard_strategies.scorers import direction, magnitude, neighbourhood, sybil, temporal
+from fedguard_strategies.scorers import (
+    direction,
+    extent,
+    magnitude,
+    neighbourhood,
+    sybil,
+    temporal,
+)
 
 __all__ = ["standard_scorers"]
 
@@ -17,6 +24,7 @@ def standard_scorers(f: int, size: int = 1024, seed: int = 0) -> tuple[Scorer, .
         magnitude(),
         direction(size, seed),
         neighbourhood(f),
+        extent(),
         sybil(size, seed),
         temporal(size, seed),
     )

@@ -17,8 +17,8 @@ from fedguard.reputation.evidence import benjamini_hochberg, combined, gathered
 from fedguard.scoring import MOST_SURPRISE, surprise
 
 POLICY = ReputationPolicy(f=4)
-LOUD = Evidence({"magnitude": 4.0, "direction": 4.0}, suspected=True)
-QUIET = Evidence({"magnitude": 0.3, "direction": 0.4})
+LOUD = Evidence({"magnitude": 4.0, "extent": 4.0}, suspected=True)
+QUIET = Evidence({"magnitude": 0.3, "extent": 0.4})
 
 
 def after(rounds: list[Evidence], known: Reputation | None = None) -> Reputation:
@@ -42,8 +42,15 @@ def test_a_loud_client_goes_in_its_third_round_and_not_before() -> None:
 
 
 def test_one_family_alone_never_puts_a_client_away() -> None:
-    for family in ("magnitude", "direction", "sybil", "temporal"):
+    for family in ("magnitude", "direction", "sybil", "temporal", "extent"):
         assert after([Evidence({family: 4.0, "x": 0.0})] * 100).standing is Standing.PROBATION
+
+
+def test_families_that_go_together_are_one() -> None:
+    lone = Evidence({"magnitude": 4.0, "direction": 4.0, "neighbourhood": 4.0, "extent": 1.0})
+    assert after([lone] * 100).standing is Standing.PROBATION
+    farther = Evidence({**lone.surprises, "extent": 3.0})
+    assert after([farther] * 20).standing is Standing.QUARANTINE
 
 
 def test_it_takes_two_alarms_and_less_than_an_alarm_is_none() -> None:

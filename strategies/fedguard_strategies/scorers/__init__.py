@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fedguard_strategies.scorers.direction import direction
+from fedguard_strategies.scorers.extent import extent
 from fedguard_strategies.scorers.histories import histories
 from fedguard_strategies.scorers.magnitude import magnitude
 from fedguard_strategies.scorers.neighbourhood import neighbourhood
 from fedguard_strategies.scorers.sybil import sybil
 from fedguard_strategies.scorers.temporal import temporal
 
-__all__ = ["direction", "histories", "magnitude", "neighbourhood", "sybil", "temporal"]
+__all__ = ["direction", "extent", "histories", "magnitude", "neighbourhood", "sybil", "temporal"]

@@ -7,7 +7,7 @@ import numpy as np
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
 from fedguard_strategies.geometry import cosines
-from fedguard_strategies.scorers.histories import Recalled, histories
+from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["direction"]
 
@@ -29,7 +29,7 @@ def direction(size: int = 1024, seed: int = 0) -> Scorer:
         left = towards - weights * own
         squared = weights @ towards - 2 * weights * towards + weights**2 * own
         away = -left / np.sqrt(np.clip(squared, np.finfo(np.float64).tiny, None))
-        return robust_z(away, among)
+        return robust_z(away, among, noise_of(size))
 
     name = f"direction(size={size}, seed={seed})"
     return Scorer(name, "direction", score, (1.3, 2.5, 4.0), memory.probes, memory)

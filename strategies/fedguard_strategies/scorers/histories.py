@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from fedguard.sketches import sketch
 from fedguard_strategies.geometric_median import weiszfeld
 from fedguard_strategies.geometry import cosines
 
-__all__ = ["Histories", "Recalled", "histories", "unit"]
+__all__ = ["Histories", "Recalled", "histories", "noise_of", "unit"]
 
 KEEP = 0.9
 """Of the past, in each round: the last ten rounds are two thirds of a history."""
@@ -108,6 +109,11 @@ def _of(past: Histories, clients: tuple[str, ...]) -> tuple[Sketches, Rows]:
     rows = np.zeros((len(clients), past.sketches.shape[1]), np.float32)
     rows[known] = past.sketches[found[known]]
     return rows, known
+
+
+def noise_of(size: int) -> float:
+    """The standard deviation of a cosine by sketches of `size` numbers: no finer can be told."""
+    return 1.0 / math.sqrt(size)
 
 
 def unit(rows: Sketches) -> Sketches:

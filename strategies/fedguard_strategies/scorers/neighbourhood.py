@@ -15,18 +15,19 @@ __all__ = ["neighbourhood"]
 
 
 def neighbourhood(f: int) -> Scorer:
-    """Robust z of the mean distance to the n - f nearest of the rows that count, n of them.
+    """Robust z of the mean distance to the n - f - 1 nearest others of the n rows that count.
 
     Source: the neighbourhood of Krum, Blanchard et al., NeurIPS 2017, as distances
     """
     f_is_count(f)
 
-    def score(rows: Statistics, among: Rows, past: Any) -> Float64:
-        apart = np.sqrt(squared_distances(rows.gram))[:, among]
-        count = min(max(apart.shape[1] - f, 1), apart.shape[1])
-        if not count:
+    def score(rows: Statistics, among: Rows, seen: Any) -> Float64:
+        apart = np.sqrt(squared_distances(rows.gram))
+        np.fill_diagonal(apart, np.inf)  # nobody is its own neighbour, in quarantine or not
+        count = min(max(int(among.sum()) - f - 1, 1), int(among.sum()) - 1)
+        if count < 1:
             return np.zeros(rows.n)
-        near = np.partition(apart, count - 1, axis=1)[:, :count]
+        near = np.partition(apart[:, among], count - 1, axis=1)[:, :count]
         return robust_z(near.mean(axis=1), among)
 
     return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))

@@ -7,7 +7,7 @@ import numpy as np
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
 from fedguard_strategies.geometry import cosines
-from fedguard_strategies.scorers.histories import Recalled, histories
+from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["sybil"]
 
@@ -33,7 +33,8 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
         centred = seen.gram - towards[:, None] - towards[None, :] + seen.weights @ towards
         alike = cosines(centred)
         np.fill_diagonal(alike, -1.0)
-        return robust_z(-np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST)), among)
+        closeness = -np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST))
+        return robust_z(closeness, among, 2 * noise_of(size))
 
     name = f"sybil(size={size}, seed={seed})"
     return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), memory.probes, memory)

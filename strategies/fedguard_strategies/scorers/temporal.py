@@ -6,7 +6,7 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.scorers.histories import Recalled, histories
+from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["temporal"]
 
@@ -28,7 +28,7 @@ def temporal(size: int = 1024, seed: int = 0) -> Scorer:
             return np.zeros(rows.n)
         now, then = seen.residual(seen.units), seen.residual(seen.before)
         changed = -np.einsum("ij,ij->i", now, then).astype(np.float64)
-        return np.where(seen.known, robust_z(changed, counted), 0.0)
+        return np.where(seen.known, robust_z(changed, counted, noise_of(size)), 0.0)
 
     name = f"temporal(size={size}, seed={seed})"
     return Scorer(name, "temporal", score, (2.3, 8.7, 17.0), memory.probes, memory)

@@ -1,0 +1,36 @@
+"""Extent: how many times as far out is the row as rows of the cohort are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedguard.probes import Float64, Statistics, gram
+from fedguard.scoring import Rows, Scorer
+from fedguard_strategies.geometric_median import weiszfeld
+from fedguard_strategies.geometry import distances_to
+
+__all__ = ["extent"]
+
+
+def extent() -> Scorer:
+    """Distance to the geometric median of the rows that count, in units of their median distance.
+
+    A ratio and no robust z: where honest clients are much alike, a client that differs a little
+    is many deviations away and can still do little. On skewed data a client that alone holds a
+    class stays below four times the others; what moves a mean does not.
+
+    Source: the median of Pillutla et al. (RFA), IEEE TSP 2022, as a yardstick
+    """
+
+    def score(rows: Statistics, among: Rows, seen: Any) -> Float64:
+        if not among.any():
+            return np.zeros(rows.n)
+        weights = np.zeros(rows.n)
+        weights[among] = weiszfeld(rows.gram[np.ix_(among, among)], tolerance=1e-6)
+        away = distances_to(rows.gram, weights)
+        usual = float(np.median(away[among]) or away.max())
+        return away / (usual or 1.0)
+
+    return Scorer("extent()", "extent", score, (1.9, 4.5, 6.5), (gram,))

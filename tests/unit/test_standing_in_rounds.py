@@ -1,0 +1,254 @@
+"""Reputations in the pure step: shadow, copies, caps, mass suspicion, the operator, slander."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import fedguard_strategies as rules
+from fedguard import (
+    Action,
+    Cohort,
+    Fault,
+    Override,
+    Policy,
+    Reputation,
+    ReputationPolicy,
+    RoundReport,
+    Standing,
+    State,
+    Update,
+    aggregate,
+    chain,
+    step,
+)
+from fedguard.types import Array
+from fedguard_strategies.recipes import standard_scorers
+
+F, N, D = 3, 14, 300
+POLICY = Policy(chain(rules.arc(F), rules.caf(F)), standard_scorers(F), ReputationPolicy(f=F))
+
+
+def rows(number: int, n: int = N) -> Array:
+    """Honest rows of one round: what all have in common, what each has of its own, noise."""
+    common = np.random.default_rng(0).normal(size=D)
+    own = 0.5 * np.random.default_rng(1).normal(size=(n, D))
+    noise = np.random.default_rng([2, number]).normal(size=(n, D))
+    return (common + own + noise).astype(np.float32)
+
+
+def cohort(values: Array, faults: Iterable[Fault] = ()) -> Cohort:
+    return Cohort.of([Update(f"c{i:02}", row) for i, row in enumerate(values)], faults)
+
+
+def negated(values: Array, bad: tuple[int, ...]) -> Array:
+    values = values.copy()
+    values[list(bad)] *= -10
+    return values
+
+
+def run(
+    count: int, bad: tuple[int, ...] = (), state: State | None = None, policy: Policy = POLICY
+) -> tuple[list[RoundReport], State]:
+    state, reports = state or State(), []
+    for _ in range(count):
+        values = negated(rows(state.round + 1), bad)
+        _, report, state = step(state, cohort(values), policy)
+        reports.append(report)
+    return reports, state
+
+
+def standings(state: State) -> dict[str, Standing]:
+    return {client: known.standing for client, known in state.reputations.items()}
+
+
+def test_attackers_go_in_round_three_and_are_scored_in_shadow() -> None:
+    reports, state = run(6, bad=(2, 5))
+    gone = {client for client, each in standings(state).items() if not each.counts}
+    assert gone == {"c02", "c05"}
+    assert [(each.client, each.after) for each in reports[2].changes] == [
+        ("c02", Standing.QUARANTINE),
+        ("c05", Standing.QUARANTINE),
+    ]
+    shadow = {each.client: each for each in reports[5].verdicts}["c02"]
+    assert (shadow.admitted, shadow.reason, shadow.weight) == (False, "quarantine", None)
+    assert shadow.scores["magnitude"] > 5
+    assert 0.8 < sum(each.weight or 0 for each in reports[5].verdicts) <= 1  # some are clipped
+
+
+def test_the_aggregate_is_that_of_those_who_count() -> None:
+    _, state = run(6, bad=(2, 5))
+    values = negated(rows(7), (2, 5))
+    vector, report, _ = step(state, cohort(values), POLICY)
+    kept = [row for i, row in enumerate(values) if i not in (2, 5)]
+    assert vector is not None
+    np.testing.assert_allclose(vector, aggregate(POLICY.defence, kept).vector, rtol=1e-5)
+    assert report.held is None
+
+
+def test_who_mends_its_ways_comes_back() -> None:
+    _, state = run(5, bad=(4,))
+    assert standings(state)["c04"] is Standing.QUARANTINE
+    reports, state = run(60, state=state)
+    told = [each.after for report in reports for each in report.changes if each.client == "c04"]
+    assert told == [Standing.PROBATION, Standing.TRUSTED]
+
+
+def test_honest_clients_are_trusted_after_their_probation() -> None:
+    _, state = run(12)
+    assert set(standings(state).values()) == {Standing.TRUSTED}
+    assert {each.since for each in state.reputations.values()} <= set(range(5, 13))
+
+
+def test_more_than_f_at_once_hold_the_round_until_the_operator_decides() -> None:
+    policy = replace(POLICY, reputation=ReputationPolicy(f=1))
+    reports, state = run(5, bad=(2, 5), policy=policy)
+    assert [bool(report.held) for report in reports] == [False, False, True, True, True]
+    assert "2 clients would be quarantined at once, more than f = 1" in str(reports[2].held)
+    assert all(each.counts for each in standings(state).values())
+    decided = {"c02": Override("c02", Action.BAN, "it was them")}
+    _, report, state = step(
+        replace(state, overrides=decided), cohort(negated(rows(6), (2, 5))), policy
+    )
+    assert report.held is None
+    assert standings(state)["c02"] is Standing.BANNED
+    assert standings(state)["c05"] is Standing.QUARANTINE
+    (told,) = [each for each in report.changes if each.client == "c02"]
+    assert told.why == "the operator: ban. it was them"
+
+
+def test_the_operators_trust_counts_more_than_evidence() -> None:
+    trusted = {"c02": Override("c02", Action.TRUST)}
+    state = State(overrides=trusted)
+    for number in range(1, 8):
+        values = negated(rows(number), (2,))
+        _, report, state = step(state, cohort(values), POLICY)
+        assert "c02" in report.admitted
+        state = replace(state, overrides=trusted)
+    assert state.reputations["c02"].evidence["magnitude"] >= 1
+    _, report, state = step(replace(state, overrides={}), cohort(negated(rows(8), (2,))), POLICY)
+    assert standings(state)["c02"] is Standing.QUARANTINE
+
+
+def test_reinstating_starts_over() -> None:
+    _, state = run(5, bad=(2,))
+    again = {"c02": Override("c02", Action.REINSTATE)}
+    _, report, state = step(replace(state, overrides=again), cohort(rows(6)), POLICY)
+    assert "c02" in report.admitted
+    assert standings(state)["c02"] is Standing.PROBATION
+    assert max(state.reputations["c02"].evidence.values()) < 0.5
+
+
+def test_of_copies_one_counts_and_the_best_reputed_is_the_original() -> None:
+    _, state = run(8)
+    values = rows(9)
+    values[[1, 4]] = values[7]
+    known = dict(state.reputations)
+    known["c07"] = replace(known["c07"], good=100.0)
+    _, report, _ = step(replace(state, reputations=known), cohort(values), POLICY)
+    refused = {each.client: each.reason for each in report.refused}
+    assert refused == {"c01": "copy", "c04": "copy"}
+
+
+def test_nobody_is_put_away_for_being_copied() -> None:
+    """Three clients send what c07 sends; c07 trains honestly and stays."""
+    state = State()
+    for number in range(1, 41):
+        values = rows(number)
+        values[[1, 4, 9]] = values[7]
+        _, report, state = step(state, cohort(values), POLICY)
+    assert standings(state)["c07"].counts
+    assert report.held is None
+
+
+def test_identical_colluders_do_not_move_the_scale_they_are_judged_by() -> None:
+    """A fifth and more send one vector against the others' direction, and are found."""
+    state = State()
+    for number in range(1, 8):
+        values = rows(number)
+        values[[0, 1, 2]] = -2 * values[3:].mean(axis=0)
+        _, _, state = step(state, cohort(values), POLICY)
+    gone = {client for client, each in standings(state).items() if not each.counts}
+    assert gone == {"c00", "c01", "c02"}
+
+
+def test_probation_counts_half() -> None:
+    _, state = run(6)
+    known = dict(state.reputations) | {"c03": Reputation()}
+    linear = replace(POLICY, defence=rules.mean())
+    _, report, _ = step(replace(state, reputations=known), cohort(rows(7)), linear)
+    weights = {each.client: each.weight for each in report.verdicts}
+    assert weights["c03"] == pytest.approx(0.5 / N)
+    assert weights["c04"] == pytest.approx(1 / N)
+
+
+def test_while_all_are_new_nobody_is_shortened() -> None:
+    linear = replace(POLICY, defence=rules.mean())
+    _, report, _ = step(State(), cohort(rows(1)), linear)
+    assert {each.weight for each in report.verdicts} == {1 / N}
+
+
+@pytest.mark.parametrize("reason", ["spoofed-source", "keys", "shape", "dtype", "non-finite"])
+def test_hard_faults_put_a_client_away_and_network_faults_do_not(reason: str) -> None:
+    state = State()
+    faults = [Fault("liar", reason), Fault("slow", "no-reply"), Fault("crash", "client-error")]
+    for number in range(1, 5):
+        _, _, state = step(state, cohort(rows(number), faults), POLICY)
+    assert standings(state)["liar"] is Standing.QUARANTINE
+    assert state.reputations.get("slow", Reputation()).participations == 0
+    assert state.reputations.get("crash", Reputation()).standing.counts
+
+
+def test_a_round_of_faults_alone_is_held_and_remembered() -> None:
+    _, report, state = step(State(), Cohort.of([], [Fault("liar", "keys")]), POLICY)
+    assert report.held == "no admissible update"
+    assert state.reputations["liar"].evidence["protocol"] > 0
+    assert report.verdicts[0].standing is Standing.PROBATION
+
+
+def test_partial_participation_keeps_every_clients_own_past() -> None:
+    state, rng = State(), np.random.default_rng(3)
+    for number in range(1, 40):
+        chosen = sorted(rng.choice(N, 9, replace=False))
+        values = negated(rows(number), (2,))
+        updates = [Update(f"c{i:02}", values[i]) for i in chosen]
+        _, _, state = step(state, Cohort.of(updates), POLICY)
+    away = [client for client, each in standings(state).items() if not each.counts]
+    assert away == ["c02"]
+    assert 9 < state.reputations["c02"].participations < 39
+
+
+def test_the_same_rounds_give_the_same_bytes() -> None:
+    one, other = run(6, bad=(2, 5)), run(6, bad=(2, 5))
+    assert [report.to_bytes() for report in one[0]] == [report.to_bytes() for report in other[0]]
+    assert one[1].to_bytes() == other[1].to_bytes()
+    assert State.from_bytes(one[1].to_bytes()).to_bytes() == one[1].to_bytes()
+
+
+def test_a_stored_state_goes_on_as_if_it_never_left() -> None:
+    _, state = run(4, bad=(2,))
+    go_on = partial(run, 3, bad=(2,))
+    one, other = go_on(state=state), go_on(state=State.from_bytes(state.to_bytes()))
+    assert one[1].to_bytes() == other[1].to_bytes()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_clients_are_scored_without_a_fuss(n: int) -> None:
+    policy = replace(POLICY, defence=rules.mean())
+    state = State()
+    for number in range(1, 6):
+        vector, report, state = step(state, cohort(rows(number, n)), policy)
+        assert vector is not None
+        assert all(np.isfinite(list(each.scores.values())).all() for each in report.verdicts)
+    assert all(each.counts for each in standings(state).values())
+
+
+def test_zero_updates_are_copies_of_nobody() -> None:
+    values = rows(1)
+    values[:5] = 0
+    _, report, _ = step(State(), cohort(values), POLICY)
+    assert len(report.admitted) == N
