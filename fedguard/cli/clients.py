@@ -52,7 +52,7 @@ def list_clients(
             f"{row.reputation:.2f}",
             str(row.participations),
             _scores(row.scores or {}),
-            Text(_why(row.evidence)),
+            Text(_why(row.evidence or {})),
         )
     console = Console()
     console.print(table if shown else "no such client")
@@ -76,7 +76,7 @@ def show_client(
     console.print(
         f"took part in {row.participations} rounds, from {row.first_round} to {row.last_round}"
     )
-    console.print(_words(row.evidence))
+    console.print(_words(past[-1].evidence if past else {}))
     shown = [each for each in past if each.scores][-NEWEST:]
     if shown:
         console.print(f"\nscores, rounds {shown[0].round} to {shown[-1].round}")

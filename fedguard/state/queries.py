@@ -42,7 +42,7 @@ def clients_of(store: SqlStore) -> Rows:
         & (verdicts.c.round == clients.c.last_round)
     )
     query = (
-        select(clients, verdicts.c.scores, verdicts.c.weight, verdicts.c.reason)
+        select(clients, verdicts.c.scores, verdicts.c.evidence)
         .outerjoin(verdicts, last)
         .where(clients.c.federation == store.id)
         .order_by(clients.c.reputation, clients.c.name)

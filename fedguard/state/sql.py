@@ -309,7 +309,6 @@ def _client_row(name: str, reputation: Reputation, number: int) -> dict[str, Any
         "standing": reputation.standing,
         "since": reputation.since,
         "reputation": reputation.value,
-        "evidence": dict(reputation.evidence),
     }
 
 

@@ -70,7 +70,6 @@ clients = Table(  # as they stand after the last round they took part in
     Column("standing", String(20), nullable=False),
     Column("since", Integer, nullable=False),
     Column("reputation", Float, nullable=False),
-    Column("evidence", JSON, nullable=False),
     UniqueConstraint("federation", "name"),
 )
 rounds = Table(

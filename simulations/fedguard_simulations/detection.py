@@ -23,7 +23,16 @@ from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
 from fedguard_strategies.recipes import standard_scorers
 
-__all__ = ["ALPHAS", "ATTACKS", "RATES", "Cell", "Plan", "measure", "write_detection"]
+__all__ = [
+    "ALPHAS",
+    "ATTACKS",
+    "RATES",
+    "Cell",
+    "Plan",
+    "cell_of",
+    "measure",
+    "write_detection",
+]
 
 NONE, ORACLE = "none", "oracle"
 ALPHAS = (1.0, 0.3, 0.1)
@@ -278,9 +287,12 @@ def read_cells(path: Path) -> Iterator[Cell]:
             plain: dict[str, Any] = json.loads(line)
         except ValueError:
             continue
-        plan = plain.pop("plan")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in plain.items()
-        }
-        yield Cell(Plan(*plan), **values)
+        yield cell_of(plain)
+
+
+def cell_of(plain: dict[str, Any]) -> Cell:
+    """The cell that `dataclasses.asdict` and JSON made plain."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
+    return Cell(**values | {"plan": Plan(*plain["plan"])})

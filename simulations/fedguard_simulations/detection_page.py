@@ -31,7 +31,8 @@ def page(cells: Sequence[Cell], command: str) -> str:
         "",
         f"An MLP, {first.rounds} rounds of 10 local steps, a fifth of the clients malicious, "
         f"`chain(arc(f), caf(f))` with the standard scorers and `ReputationPolicy(f)`, {seeds} "
-        "seeds. Nothing is tuned to a data set, a degree of skew or an attack.",
+        f"seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a degree of skew or an "
+        "attack.",
         "",
         "## Honest clients",
         "",

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from fedguard.cli import app, main
 from fedguard.errors import ConfigError, InvalidParameter, UnknownName
+from fedguard.state.models import manifest_of
+from fedguard.state.opening import open_to_read
 from fedguard_simulations.federation import federation_of
+from fedguard_simulations.identities import client_of
 from fedguard_simulations.outcome import Outcome
 from fedguard_simulations.report import render
 from fedguard_simulations.runners import vectorised
@@ -141,7 +144,9 @@ def test_ticks_tell_every_round() -> None:
     assert all(tick.report and tick.report.round == tick.round for tick in ticks[1:])
 
 
-@pytest.mark.parametrize("partition", ["iid()", "pathological(classes=2)"])
+@pytest.mark.parametrize(
+    "partition", ["iid()", "pathological(classes=2)", "lone_class(alpha=1.0, label=3)"]
+)
 def test_partitions_cover_the_data_once(partition: str) -> None:
     federation = federation_of(SMALL.evolve(partition=partition))
     assert sum(len(part.y) for part in federation.parts) == 1400
@@ -149,6 +154,42 @@ def test_partitions_cover_the_data_once(partition: str) -> None:
     assert np.bincount(labels).tolist() == np.bincount(federation.data.train.y).tolist()
     if partition.startswith("pathological"):
         assert max(len(set(part.y.tolist())) for part in federation.parts) == 2
+    if partition.startswith("lone_class"):
+        assert sum(3 in part.y for part in federation.parts) == 1
+
+
+def test_runs_are_written_into_a_store(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    words = ["--dataset", "digits", "--rounds", "6", "--runs", "attacked,defended"]
+    given = ["simulate", "scaled-negation", *words, "--store", store, "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, given).exit_code == 0
+    of = ["--store", store, "--federation", "scaled-negation-v2/defended/0"]
+    told = CliRunner().invoke(app, ["clients", *of]).output
+    assert told.count("quarantine") == 4
+    assert CliRunner().invoke(app, ["audit", "verify", *of]).exit_code == 0
+    again = CliRunner().invoke(app, given)
+    assert isinstance(again.exception, ConfigError)
+    assert "another store or seed" in str(again.exception)
+    with open_to_read(store, "scaled-negation-v2/defended/0") as opened:
+        name = opened.last_model()
+        assert name
+        manifest = manifest_of(opened.blobs, name)
+        assert manifest["round"] == 6
+        assert len(manifest["updates"]) == 20
+        assert len(manifest["contributors"]) == 16
+        assert manifest_of(opened.blobs, manifest["parent"])["round"] == 5
+
+
+def test_who_is_renamed_starts_on_probation_again() -> None:
+    scenario = SMALL.evolve(attack="whitewash(scale=10)", rounds=12)
+    (run,) = simulate(scenario, labels=["defended"]).runs.values()
+    names = {verdict.client for report in run.reports for verdict in report.verdicts}
+    again = {name for name in names if "~" in name}
+    assert {client_of(name) for name in again} == {
+        federation_of(scenario).name(each) for each in federation_of(scenario).malicious
+    }
+    first = next(v for r in run.reports for v in r.verdicts if v.client in again)
+    assert first.standing == "probation"
 
 
 def test_a_ruined_model_still_gives_json() -> None:

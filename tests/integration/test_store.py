@@ -36,6 +36,7 @@ from fedguard.state.database import engine_of
 from fedguard.state.logbook import _unpacked, notes_of
 from fedguard.state.models import read_model
 from fedguard.state.opening import open_store, open_to_read
+from fedguard.state.queries import sizes_of
 from fedguard.state.schema import upgrade
 from fedguard.state.sql import Retention, SqlStore
 from fedguard.state.tables import metadata
@@ -279,6 +280,19 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         open_store("nosql://x", files=tmp_path)
     with pytest.raises(StoreUnavailable):
         open_store(str(Path(__file__) / "under-a-file"))
+
+
+def test_pruning_keeps_the_log_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with open_store(str(folder), retention=Retention(states=1, inputs=2, verdicts=3)) as store:
+        run_rounds(store, 8)
+        sizes = sizes_of(store)
+        assert (sizes["rounds"], sizes["log"], sizes["verdicts"]) == (8, 8, 3 * 10)
+        kept = [name for name in store.blobs.names() if name.endswith(".inputs")]
+        assert len(kept) == 2
+    assert findings(folder) == []
+    assert "round 1" not in fedguard("client", "client-3", "-s", str(folder)).split("scores")[0]
+    fedguard("replay", "7", "-s", str(folder))
 
 
 def test_half_written_files_are_none(tmp_path: Path) -> None:

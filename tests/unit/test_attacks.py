@@ -9,7 +9,7 @@ import pytest
 from counting import count_passes
 
 from fedguard import InMemory, chain, passes
-from fedguard.defence import transform
+from fedguard.defence import initial_state, transform
 from fedguard.errors import InvalidParameter
 from fedguard_clients import (
     ATTACKS,
@@ -19,8 +19,11 @@ from fedguard_clients import (
     gaussian_noise,
     honest,
     label_flip,
+    on_off,
     scaled_negation,
     sign_flip,
+    slow_ramp,
+    whitewash,
 )
 from fedguard_simulations.attacks import (
     OMNISCIENT,
@@ -28,6 +31,8 @@ from fedguard_simulations.attacks import (
     inner_product_manipulation,
     mimic,
     min_max,
+    slander,
+    sybil,
 )
 from fedguard_simulations.attacks.a_little_is_enough import largest_z
 from fedguard_strategies import norm_clipping
@@ -171,5 +176,71 @@ def test_label_flip_and_backdoor_poison_copies() -> None:
     ],
 )
 def test_bad_parameters(make) -> None:
+    with pytest.raises(InvalidParameter):
+        make()
+
+
+def factors(behaviour, rounds: range) -> list[float]:
+    """What an update of one becomes in each round."""
+    one = np.ones(3, np.float32)
+    return [float(behaviour.craft(one, r, np.random.default_rng(0))[0]) for r in rounds]
+
+
+def test_on_off_behaves_then_attacks_and_again() -> None:
+    assert factors(on_off(scale=10, on=2, off=3), range(1, 11)) == [1, 1, 1, -10, -10] * 2
+
+
+def test_a_slow_ramp_turns_little_by_little() -> None:
+    sent = factors(slow_ramp(scale=9, rounds=10), range(1, 14))
+    assert sent == pytest.approx([1 - min(r, 10) for r in range(1, 14)])
+
+
+def test_whitewashing_is_scaled_negation_under_new_names() -> None:
+    assert whitewash().renames
+    assert not scaled_negation().renames
+    assert factors(whitewash(scale=3), range(1, 3)) == [-3, -3]
+
+
+def sent_by(stage, honest, rounds: int = 1):
+    """What an attack sends in the last of some rounds of the same honest rows."""
+    state = initial_state(stage)
+    for _ in range(rounds):
+        rows, state, _ = transform(stage, InMemory(honest), state)
+    return rows
+
+
+def test_sybils_share_an_aim_and_no_two_are_copies() -> None:
+    honest = np.random.default_rng(0).normal(1.0, 0.5, size=(12, 4000))
+    rows = sent_by(sybil(f=5, epsilon=2, noise=1), honest)
+    aim = -2 * honest.mean(axis=0)
+    np.testing.assert_allclose(rows.mean(axis=0), aim, atol=5 * 0.5 / 5**0.5)
+    own = rows - aim
+    np.testing.assert_allclose(own.std(axis=1), 0.5, rtol=0.1)
+    alike = np.corrcoef(own) - np.eye(5)
+    assert np.abs(alike).max() < 0.1
+    assert not np.array_equal(rows, sent_by(sybil(f=5, epsilon=2, noise=1), honest, 2))
+    assert np.array_equal(rows, sent_by(sybil(f=5, epsilon=2, noise=1), honest))
+
+
+def test_slanderers_copy_the_victim_and_pull_away_from_it() -> None:
+    honest = np.random.default_rng(0).normal(size=(12, 500))
+    honest[7] *= 6
+    rows = sent_by(slander(f=4, noise=0), honest)
+    mean = honest.mean(axis=0)
+    np.testing.assert_allclose(rows[:2], np.stack([honest[7]] * 2))
+    np.testing.assert_allclose(rows[2:], np.stack([2 * mean - honest[7]] * 2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: on_off(on=0),
+        lambda: slow_ramp(rounds=0),
+        lambda: whitewash(scale=0),
+        lambda: sybil(f=3, epsilon=0),
+        lambda: slander(f=3, noise=-1),
+    ],
+)
+def test_bad_parameters_of_attacks_on_memory(make) -> None:
     with pytest.raises(InvalidParameter):
         make()

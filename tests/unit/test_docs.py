@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fedguard.cli import app
+from fedguard_simulations.detection import cell_of
+from fedguard_simulations.detection_page import page as detection_page
 from fedguard_simulations.scenario import load_scenario, scenarios
 from fedguard_simulations.table import Cell, page
 
@@ -56,6 +58,12 @@ def test_the_table_is_what_its_data_say() -> None:
     assert rounds
     text = page(cells, data["command"], dataset[1], int(rounds[1]))
     assert (ROOT / "docs" / "defences.md").read_text(encoding="utf8") == text
+
+
+def test_the_table_of_detection_is_what_its_data_say() -> None:
+    data = json.loads((ROOT / "docs" / "detection.json").read_text(encoding="utf8"))
+    found = detection_page(list(map(cell_of, data["cells"])), data["command"])
+    assert (ROOT / "docs" / "detection.md").read_text(encoding="utf8") == found
 
 
 def test_the_benchmarks_are_what_their_data_say() -> None:

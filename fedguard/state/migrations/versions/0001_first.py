@@ -44,7 +44,6 @@ def upgrade() -> None:
         sa.Column("standing", sa.String(length=20), nullable=False),
         sa.Column("since", sa.Integer(), nullable=False),
         sa.Column("reputation", sa.Float(), nullable=False),
-        sa.Column("evidence", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["federation"], ["federations.id"], name=op.f("fk_clients_federations")
         ),

@@ -1,0 +1,133 @@
+"""Scores of small cohorts, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedguard.probes import Context, Statistics, gram, squares
+from fedguard.scoring import Scorer
+from fedguard.sketches import sketch
+from fedguard.types import Array
+from fedguard_strategies.scorers import (
+    direction,
+    extent,
+    histories,
+    magnitude,
+    neighbourhood,
+    sybil,
+    temporal,
+)
+
+SKETCHED = sketch(1024, 0)
+
+
+def seen(rows: Array) -> Statistics:
+    """The statistics of rows of fewer than 1024 columns, whose sketches are themselves."""
+    wide = np.zeros((len(rows), 1024))
+    wide[:, : rows.shape[1]] = rows
+    values = {gram: rows @ rows.T, squares: (rows**2).sum(axis=1), SKETCHED: wide}
+    return Statistics(len(rows), values, Context.of_rows(len(rows)))
+
+
+def scores(scorer: Scorer, *rounds: Array, among: list[int] | None = None) -> Array:
+    """Scores in the last of some rounds."""
+    memory, past = scorer.memory, scorer.memory.init() if scorer.memory else None
+    for rows in rounds:
+        statistics = seen(np.asarray(rows, float))
+        counts = np.ones(len(rows), bool)
+        if among is not None:
+            counts[:] = False
+            counts[among] = True
+        recalled = memory.recall(past, statistics, counts) if memory else None
+        found = scorer.score(statistics, counts, recalled)
+        past = memory.learn(past, statistics, recalled) if memory else None
+    return found
+
+
+def test_magnitude_is_the_robust_z_of_log_lengths() -> None:
+    rows = np.exp([[-1.0], [0.0], [1.0], [2.0], [8.0]])
+    wanted = np.abs(np.array([-2.0, -1.0, 0.0, 1.0, 7.0])) / 1.4826
+    np.testing.assert_allclose(scores(magnitude(), rows), wanted)
+
+
+def test_extent_is_a_ratio_of_distances_to_the_median() -> None:
+    """Four corners of a square and a row three diagonals out: the median is the middle, about."""
+    rows = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 12]])
+    found = scores(extent(), rows, among=[0, 1, 2, 3])
+    np.testing.assert_allclose(found, [1, 1, 1, 1, 12], rtol=1e-3)
+
+
+def test_a_neighbourhood_is_of_others() -> None:
+    """On a line at 0, 1, 2, 3, 10, each with its two nearest others (f = 2)."""
+    rows = np.array([[0.0], [1], [2], [3], [10]])
+    means = np.array([1.5, 1.0, 1.0, 1.5, 7.5])
+    wanted = (means - 1.5) / (1.4826 * 0.5)
+    np.testing.assert_allclose(scores(neighbourhood(f=2), rows), wanted)
+
+
+def test_who_does_not_count_has_as_many_neighbours() -> None:
+    rows = np.array([[0.0], [1], [2], [3], [1.5]])
+    found = scores(neighbourhood(f=1), rows, among=[0, 1, 2, 3])
+    means = np.array([1.5, 1.0, 1.0, 1.5, 0.5])
+    np.testing.assert_allclose(found, (means - 1.25) / (1.4826 * 0.25))
+
+
+def test_direction_is_against_the_others() -> None:
+    rows = np.array([[1.0, 0.1], [1, -0.1], [1, 0.2], [1, -0.2], [-1, 0]])
+    found = scores(direction(), rows)
+    assert found.argmax() == 4
+    assert found[4] > 20
+    assert np.abs(found[:4]).max() < 3
+    longer = rows * np.array([[1.0], [50], [1], [7], [1e-3]])
+    np.testing.assert_allclose(scores(direction(), longer), found, rtol=1e-3, atol=1e-5)
+
+
+def test_direction_remembers() -> None:
+    """After nine rounds backwards one round forwards does not make up for it."""
+    ahead = np.array([[1.0, 0.1], [1, -0.1], [1, 0.2], [1, -0.2], [1, 0]])
+    back = ahead.copy()
+    back[4] *= -1
+    assert scores(direction(), *[back] * 9, ahead)[4] > 20
+    assert scores(direction(), *[ahead] * 9, ahead)[4] < 3
+
+
+def test_sybil_looks_at_what_is_not_common() -> None:
+    """All share a direction; two share their residual as well."""
+    rng = np.random.default_rng(0)
+    rows = 5.0 + rng.normal(size=(9, 400))
+    alone = scores(sybil(), rows)
+    rows[3] = rows[6] + 0.05 * rng.normal(size=400)
+    found = scores(sybil(), rows)
+    assert np.abs(alone).max() < 4
+    assert set(np.argsort(found)[-2:]) == {3, 6}
+    assert found[[3, 6]].min() > 20
+
+
+def test_temporal_finds_who_changed() -> None:
+    rng = np.random.default_rng(0)
+    own, common = rng.normal(size=(9, 400)), 3 * rng.normal(size=400)
+    rounds = [common + own + 0.5 * rng.normal(size=(9, 400)) for _ in range(5)]
+    assert scores(temporal(), rounds[0]).tolist() == [0] * 9
+    rounds[-1][2] = common + rng.normal(size=400)
+    found = scores(temporal(), *rounds)
+    assert found.argmax() == 2
+    assert found[2] > 8
+    assert np.abs(np.delete(found, 2)).max() < 4
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+def test_histories_forget_the_absent_and_keep_the_rest(size: int) -> None:
+    memory = histories(size, 0)
+    (sketched,) = memory.probes
+    past = memory.init()
+    for number in range(250):
+        clients = ("a", "b") if number else ("b", "gone")
+        rows = Statistics(2, {sketched: np.ones((2, size))}, Context(clients, (None, None)))
+        recalled = memory.recall(past, rows, np.ones(2, bool))
+        past = memory.learn(past, rows, recalled)
+        if number == 150:
+            assert past.clients == ("a", "b", "gone")
+    assert past.clients == ("a", "b")
+    assert past.round == 250
+    np.testing.assert_allclose(past.sketches, 1 / np.sqrt(size), rtol=1e-3)
