@@ -20,6 +20,7 @@ from fedguard.state.opening import open_store
 from fedguard.state.sql import SqlStore
 from fedguard.state.verifying import verify
 
+pytestmark = pytest.mark.chaos
 KILLS = int(os.environ.get("FEDGUARD_KILLS", "40"))
 """`make chaos` sets 200."""
 ROUNDS = rounds(30)
