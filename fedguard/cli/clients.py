@@ -25,6 +25,7 @@ COLOURS = {
 }
 NEWEST = 60
 """Rounds that a sparkline shows."""
+MOST_FAMILIES = 3
 
 
 def list_clients(
@@ -132,7 +133,8 @@ def _scores(scores: Mapping[str, float]) -> str:
 def _why(evidence: Mapping[str, float]) -> str:
     """Families with evidence, as shares of an alarm."""
     ordered = sorted(evidence.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{family} {level:.0%}" for family, level in ordered if level >= 0.05)
+    shown = [f"{family} {level:.0%}" for family, level in ordered if level >= 0.05]
+    return ", ".join(shown[:MOST_FAMILIES])
 
 
 def _words(evidence: Mapping[str, float]) -> str:

@@ -48,7 +48,7 @@ def _command(action: Action) -> Callable[..., None]:
 
         opened = to_write(store, federation, files)
         name = name_like(opened, client)
-        done = opened.load().round
+        done = opened.done
         last = None if rounds is None else done + rounds
         override = Override(name, action, note, author(), last, _time(until))
         opened.override(override)

@@ -115,7 +115,7 @@ def _stores(where: str, scenario: Any) -> Callable[[Any], Any]:
     def store_of(run: Any) -> Any:
         name = f"{scenario.id}/{run.label}/{scenario.seed}"
         opened = open_store(where, name)
-        if opened.load().round:
+        if opened.done:
             raise ConfigError(f"the store {where} already has {name}: take another store or seed")
         return opened
 

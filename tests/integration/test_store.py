@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -268,6 +270,18 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert findings(small / "store") == []
     finally:
         os.system(f"umount {small}")
+
+
+def test_an_order_given_in_a_process_of_its_own(folder: Path) -> None:
+    """Which has imported no rule and no scorer."""
+    for words in (["quarantine", "client-2", "-m", "why"], ["clients"], ["audit", "verify"]):
+        given = [sys.executable, "-c", "from fedguard.cli import main; main()", *words]
+        done = subprocess.run(
+            [*given, "-s", str(folder)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    with open_store(str(folder)) as store:
+        assert store.load().overrides["client-2"].note == "why"
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
