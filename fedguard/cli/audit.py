@@ -45,7 +45,7 @@ def verify_log(
         typer.Option(help="A checkpoint kept elsewhere, which the log must still begin with."),
     ] = None,
 ) -> None:
-    """Check every entry, checkpoint, model, manifest and table against the log.
+    """Check every entry, checkpoint, model and manifest, and the tables of rounds and verdicts.
 
     Exit code 1 when anything is not what the log says; each such thing is named. Whoever holds
     both store and key can write another log, so keep a checkpoint elsewhere and pass --witness.

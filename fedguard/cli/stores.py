@@ -13,7 +13,7 @@ from fedguard.cli.extras import extra
 if TYPE_CHECKING:
     from fedguard.state.sql import SqlStore
 
-__all__ = ["Federation", "Files", "Store", "to_read", "to_write"]
+__all__ = ["DEFAULT", "HERE", "Federation", "Files", "Store", "author", "to_read", "to_write"]
 
 Store = Annotated[
     str,

@@ -227,9 +227,10 @@ class GuardedStrategy(Strategy):
                 log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
                 continue
             try:
-                updates.append(self._update(client, reply, layout, base))
+                update = self._update(client, reply, layout, base)
                 arrays = reply.content.array_records[self._arrays_key]
                 receipts[client] = _receipt(arrays, layout, server_round)
+                updates.append(update)  # last: a client has an update or a fault, never both
             except Unusable as error:
                 faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
             except Exception as error:  # the reply's fields may be of any type

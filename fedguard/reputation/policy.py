@@ -23,7 +23,8 @@ from the others, another way. Of a verdict they are one."""
 LOUD_ROUNDS = 2.5
 """An alarm is this many rounds of the most surprise there is: three rounds at the least."""
 RATE_AT_NO_ALLOWANCE = 3.5
-"""False quarantines per 1,000 client-rounds at allowance 0, by the fit in docs/detection.md."""
+"""False quarantines per 1,000 client-rounds that an allowance of 0 is taken to give;
+docs/detection.md shows from where on fewer come than are asked for."""
 ENOUGH, LITTLE = 0.5, 0.25
 """Shares of an alarm from which a client is watched, and below which it is clean."""
 
@@ -81,7 +82,7 @@ class ReputationPolicy:
         """The surprise, -log10 p, that a client may show round after round.
 
         False quarantines are honest clients whose every round is strange, and by measurement
-        their number falls tenfold for each unit of it.
+        their number falls tenfold and more for each unit of it.
         """
         return math.log10(RATE_AT_NO_ALLOWANCE / self.false_quarantines)
 

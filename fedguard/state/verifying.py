@@ -83,14 +83,18 @@ def _log(
 
 
 def _told_rounds(entries: list[Entry]) -> Iterator[dict[str, Any]]:
-    """The rounds as the log tells them, as far as it can be read."""
+    """The rounds as the log tells them; an entry that cannot be read was found by its hashes."""
     for entry in entries:
+        if entry.data is None or leaf_hash(entry.data) != entry.leaf:
+            continue
         try:
-            plain = json.loads(entry.data) if entry.data is not None else {}
-        except ValueError:
-            continue  # found already: its hash is another
-        if plain.get("kind") == "round":
-            yield plain | {"place": entry.place}
+            plain = json.loads(entry.data)
+            if plain["kind"] == "round":
+                told = {name: plain[name] for name in ("report", "state", "model")}
+                number = json.loads(told["report"])["round"]
+                yield told | {"place": entry.place, "round": number}
+        except (ValueError, KeyError, TypeError):
+            continue
 
 
 def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
@@ -103,8 +107,7 @@ def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
     kept = select(tables.states).where(tables.states.c.federation == store.id)
     states = {row.round: row.data for row in connection.execute(kept)}
     for told in _told_rounds(entries):
-        report = json.loads(told["report"])
-        number = report["round"]
+        report, number = json.loads(told["report"]), told["round"]
         row = rows.pop(number, None)
         if row is None:
             yield Finding(f"round {number}", "the log has it, the table does not")
@@ -134,7 +137,7 @@ def _verdicts(
         return  # no longer kept
     for verdict in told:
         row = kept.get(verdict["client"])
-        fields = ("admitted", "reason", "weight", "standing", "scores", "evidence")
+        fields = [name for name in verdict if name != "client"]
         if row is None or any(getattr(row, name) != verdict[name] for name in fields):
             yield Finding(
                 f"the verdict on {verdict['client']} in round {number}",
@@ -146,15 +149,10 @@ def _files(store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
     for told in _told_rounds(entries):
         if not told["model"]:
             continue
-        for name in (told["model"], None):
-            try:
-                if name:
-                    manifest = manifest_of(store.blobs, name)
-                else:
-                    store.blobs.get(manifest["model"])
-            except CorruptBlob as error:
-                yield Finding(error.path, error.why)
-                break
+        try:
+            store.blobs.get(manifest_of(store.blobs, told["model"])["model"])
+        except CorruptBlob as error:
+            yield Finding(error.path, error.why)
 
 
 def proof_of(store: SqlStore, place: int) -> dict[str, Any]:

@@ -148,12 +148,15 @@ def _rates(cells: Sequence[Cell]) -> list[str]:
         overall = sum(cell.false_at[place] for cell in own) / rounds
         allowance = ReputationPolicy(f=1, false_quarantines=rate).allowance
         rows.append([f"{rate:g}", f"{allowance:.2f}", f"{overall:.3f}", f"{worst:.3f}"])
+    kept = max(
+        (rate for rate, row in zip(RATES, rows, strict=True) if float(row[2]) <= rate), default=0
+    )
     told = (
         "False quarantines per 1,000 honest client-rounds when `false_quarantines` is set so, on "
         "the scores of all runs above, and in the worst data set, federation and skew. The policy "
         f"takes log10({RATE_AT_NO_ALLOWANCE:g} / rate) as its allowance: honest clients that go "
-        "are those whose every round is strange, and there are about ten times fewer of them for "
-        "each unit of it."
+        "are those whose every round is strange, and there are many times fewer of them for each "
+        f"unit of it. On average what is asked for is kept up to {kept:g}."
     )
     heads = ["false_quarantines", "allowance", "measured", "worst setting"]
     return [told, "", *markdown(heads, rows)]

@@ -20,7 +20,7 @@ from rounds import POLICY, cohort
 from typer.testing import CliRunner
 
 from fedguard import Action, Override, commit_round
-from fedguard.audit import Verifier
+from fedguard.audit import Verifier, leaf_hash
 from fedguard.cli import app
 from fedguard.errors import (
     BadCheckpoint,
@@ -35,7 +35,7 @@ from fedguard.errors import (
 from fedguard.state import Receipt, RoundRecord
 from fedguard.state.blobs import Blobs
 from fedguard.state.database import engine_of
-from fedguard.state.logbook import _unpacked, notes_of
+from fedguard.state.logbook import _packed, _unpacked, notes_of
 from fedguard.state.models import read_model
 from fedguard.state.opening import open_store, open_to_read
 from fedguard.state.queries import sizes_of
@@ -161,6 +161,20 @@ def test_what_tables_say_beside_the_log_is_found(folder: Path, statement: str, n
     database.close()
     assert any(named in each for each in findings(folder))
     assert "wrong" in fedguard("audit", "verify", "-s", str(folder), code=1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [b"", b"[]", b"{}", b"null", b"\xff", b'{"kind":"round"}', b'{"kind":"round","report":1}'],
+)
+def test_an_entry_replaced_with_its_hash_is_found_whatever_it_says(
+    folder: Path, entry: bytes
+) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        query = "UPDATE log SET entry = ?, leaf = ? WHERE place = 2"
+        database.execute(query, (_packed(entry), leaf_hash(entry)))
+    database.close()
+    assert any("has another root" in each for each in findings(folder))
 
 
 def test_a_log_written_anew_is_known_to_a_witness(folder: Path, tmp_path: Path) -> None:
