@@ -204,6 +204,8 @@ class Statistics:
         return self.context
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Statistics:
+        if np.array_equal(rows, np.arange(self.n)):
+            return replace(self, context=None)
         taken = {each: each.take(value, rows) for each, value in self.values.items()}
         return Statistics(len(rows), taken)
 

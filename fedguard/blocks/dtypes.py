@@ -18,7 +18,8 @@ FLOATS = ("float16", "float32", "float64")
 
 
 def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
-    return dtype.name == "bfloat16"  # ml_dtypes registers it; numpy has none of its own
+    # ml_dtypes registers it, as a kind of void; numpy takes long to spell a name
+    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def worked_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
@@ -38,7 +39,7 @@ def worked_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
 
 def widen(rows: Sequence[Vector], into: Array) -> None:
     """Write equally long rows into `into`, float32 or float64, shape (rows, columns), compact."""
-    if not any(_is_bfloat16(row.dtype) for row in rows):
+    if not any(map(_is_bfloat16, {row.dtype for row in rows})):
         np.concatenate(rows, out=into.reshape(-1))
         return
     for row, wide in zip(rows, into, strict=True):

@@ -22,9 +22,9 @@ POSITION = frozenset({"magnitude", "direction", "neighbourhood"})
 from the others, another way. Of a verdict they are one."""
 LOUD_ROUNDS = 2.5
 """An alarm is this many rounds of the most surprise there is: three rounds at the least."""
-RATE_AT_NO_ALLOWANCE = 3.5
-"""False quarantines per 1,000 client-rounds that an allowance of 0 is taken to give;
-docs/detection.md shows from where on fewer come than are asked for."""
+AT_ONE, PER_TENFOLD = 0.75, 0.8
+"""The allowance at which one false quarantine comes of 1,000 client-rounds, and how much more it
+takes for ten times fewer; docs/detection.md shows what each rate then gives."""
 ENOUGH, LITTLE = 0.5, 0.25
 """Shares of an alarm from which a client is watched, and below which it is clean."""
 
@@ -67,10 +67,10 @@ class ReputationPolicy:
         for name in ("probation_weight", "forget_good", "forget_bad"):
             if not 0 < getattr(self, name) <= 1:
                 raise InvalidParameter(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        if not 0 < self.false_quarantines < RATE_AT_NO_ALLOWANCE:
+        if not 0 < self.false_quarantines <= 1:
             raise InvalidParameter(
-                f"false_quarantines, per 1,000 client-rounds, must lie between 0 and "
-                f"{RATE_AT_NO_ALLOWANCE}, got {self.false_quarantines}"
+                f"false_quarantines, per 1,000 client-rounds, must lie in (0, 1], got "
+                f"{self.false_quarantines}"
             )
         if self.allowance >= MOST_SURPRISE - 1:
             raise InvalidParameter(
@@ -84,7 +84,7 @@ class ReputationPolicy:
         False quarantines are honest clients whose every round is strange, and by measurement
         their number falls tenfold and more for each unit of it.
         """
-        return math.log10(RATE_AT_NO_ALLOWANCE / self.false_quarantines)
+        return AT_ONE - PER_TENFOLD * math.log10(self.false_quarantines)
 
     @property
     def alarm(self) -> float:

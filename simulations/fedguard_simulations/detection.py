@@ -36,7 +36,7 @@ __all__ = [
 
 NONE, ORACLE = "none", "oracle"
 ALPHAS = (1.0, 0.3, 0.1)
-RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Rates of false quarantines that an operator might ask for, tried on the same scores."""
 LONE = (2, 6)
 """Classes that one client holds alone: pullovers and shirts, or twos and sixes."""
@@ -88,7 +88,8 @@ class Cell:
     how many malicious keys there were. Rates of honest clients are counts over `honest_rounds`.
     `share` is the malicious clients' part of the weight in the aggregates. `false_at` counts
     honest quarantines under each of `RATES`, with nothing else changed; `tails` are the honest
-    scores' quantiles by family; `lone` is how the client with a class of its own ended.
+    scores' quantiles by family; `lone` is how the client with a class of its own ended, and
+    `lone_extent` the median of its extent over the rounds.
     """
 
     plan: Plan
@@ -105,6 +106,7 @@ class Cell:
     false_at: tuple[int, ...]
     tails: dict[str, tuple[float, ...]]
     lone: str | None = None
+    lone_extent: float = 0.0
 
 
 def plans(
@@ -144,16 +146,19 @@ def measure(plan: Plan) -> Cell:
     outcome = simulate(scenario, "vectorised", [label])
     bad = frozenset(outcome.malicious) if label == "defended" else frozenset[str]()
     cell = _cell(plan, outcome.runs[label], bad)
-    return cell if plan.lone is None else replace(cell, lone=_lone(scenario, plan.lone, outcome))
-
-
-def _lone(scenario: Scenario, label: int, outcome: Outcome) -> str:
-    """How the client that holds a class alone ended; "malicious" if it is one of those."""
+    if plan.lone is None:
+        return cell
     federation = federation_of(scenario)
-    holds = [np.count_nonzero(part.y == label) for part in federation.parts]
-    name = federation.name(int(np.argmax(holds)))
+    holds = [np.count_nonzero(part.y == plan.lone) for part in federation.parts]
+    ended, extent = _ended(outcome, federation.name(int(np.argmax(holds))))
+    return replace(cell, lone=ended, lone_extent=extent)
+
+
+def _ended(outcome: Outcome, name: str) -> tuple[str, float]:
+    """How a client ended, "malicious" if it is one of those, and its median extent."""
     (run,) = outcome.runs.values()
-    (last,) = [each for each in run.reports[-1].verdicts if each.client == name]
+    own = [each for report in run.reports for each in report.verdicts if each.client == name]
+    extent = float(np.median([each.scores["extent"] for each in own]))
     away = [
         change
         for report in run.reports
@@ -161,8 +166,8 @@ def _lone(scenario: Scenario, label: int, outcome: Outcome) -> str:
         if change.client == name and not change.after.counts
     ]
     if name in outcome.malicious and run.attack:
-        return "malicious"
-    return "quarantine" if away else str(last.standing)
+        return "malicious", extent
+    return ("quarantine" if away else str(own[-1].standing)), extent
 
 
 def _cell(plan: Plan, run: RunOutcome, bad: frozenset[str]) -> Cell:
@@ -218,15 +223,15 @@ def _quarantined(reports: Sequence[RoundReport], honest: set[str], f: int, rate:
     tails = {scorer.family: scorer.tail for scorer in standard_scorers(f)}
     known, gone = dict[str, Reputation](), 0
     for report in reports:
-        for verdict in report.verdicts:
-            if verdict.client not in honest or not verdict.scores:
-                continue
-            surprises = {
-                family: float(surprise(np.array([score]), tails[family])[0])
-                for family, score in verdict.scores.items()
-            }
+        told = [each for each in report.verdicts if each.client in honest and each.scores]
+        surprises = {
+            family: surprise(np.array([each.scores[family] for each in told]), tail).tolist()
+            for family, tail in tails.items()
+        }
+        for place, verdict in enumerate(told):
+            own = {family: values[place] for family, values in surprises.items()}
             before = known.get(verdict.client, Reputation())
-            evidence = Evidence({PROTOCOL: 0.0} | surprises, verdict.suspected)
+            evidence = Evidence({PROTOCOL: 0.0} | own, verdict.suspected)
             after = policy.after(before, evidence, report.round)
             gone += before.standing.counts and not after.standing.counts
             known[verdict.client] = after

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import mean, median
 
 from fedguard.reputation import ReputationPolicy
-from fedguard.reputation.policy import RATE_AT_NO_ALLOWANCE
+from fedguard.reputation.policy import AT_ONE, PER_TENFOLD
 from fedguard_simulations.detection import ALPHAS, ATTACKS, NONE, ORACLE, RATES, Cell
 from fedguard_simulations.measuring import markdown
 from fedguard_strategies.recipes import standard_scorers
@@ -82,11 +82,14 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
 
 def _alone(cells: Sequence[Cell]) -> str:
     ended = Counter(cell.lone for cell in cells)
+    extents = [cell.lone_extent for cell in cells]
     told = ", ".join(f"{count} {standing}" for standing, count in ended.most_common())
     return (
         "A client that alone holds a class of ten, the others split by Dirichlet "
         f"{ALPHAS[-1]:g}, with nobody attacking and under {_short(ATTACKS[0])}: of {len(cells)} "
-        f"runs in which it is honest, it ends {told}."
+        f"runs in which it is honest, it ends {told}. Its updates' extent, the distance from the "
+        "cohort's geometric median as a multiple of the usual one, is in the median round "
+        f"{min(extents):.1f} to {max(extents):.1f}."
     )
 
 
@@ -149,14 +152,14 @@ def _rates(cells: Sequence[Cell]) -> list[str]:
         allowance = ReputationPolicy(f=1, false_quarantines=rate).allowance
         rows.append([f"{rate:g}", f"{allowance:.2f}", f"{overall:.3f}", f"{worst:.3f}"])
     kept = max(
-        (rate for rate, row in zip(RATES, rows, strict=True) if float(row[2]) <= rate), default=0
+        (rate for rate, row in zip(RATES, rows, strict=True) if float(row[3]) <= rate), default=0
     )
     told = (
         "False quarantines per 1,000 honest client-rounds when `false_quarantines` is set so, on "
         "the scores of all runs above, and in the worst data set, federation and skew. The policy "
-        f"takes log10({RATE_AT_NO_ALLOWANCE:g} / rate) as its allowance: honest clients that go "
-        "are those whose every round is strange, and there are many times fewer of them for each "
-        f"unit of it. On average what is asked for is kept up to {kept:g}."
+        f"takes {AT_ONE:g} + {PER_TENFOLD:g} log10(1 / rate) as its allowance: honest clients that "
+        "go are those whose every round is strange, and there are many times fewer of them for "
+        f"each unit of it. In every setting what is asked for is kept up to {kept:g}."
     )
     heads = ["false_quarantines", "allowance", "measured", "worst setting"]
     return [told, "", *markdown(heads, rows)]

@@ -9,7 +9,7 @@ import numpy as np
 from fedguard.defence import Linear, Stage
 from fedguard.probes import Float64, Statistics, gram
 from fedguard_strategies.bounds import is_count, label, need
-from fedguard_strategies.geometry import distances_to, norms, squared_distances
+from fedguard_strategies.geometry import distances_to, norms
 
 __all__ = ["geometric_median", "weiszfeld"]
 
@@ -25,26 +25,15 @@ def weiszfeld(
     """
     lengths = norms(gram)
     floor = smoothing * float(np.median(lengths) or lengths.max()) or 1.0
-    weights = _robust_start(np.sqrt(squared_distances(gram)), floor)
+    pull = 1.0 / np.maximum(lengths, float(np.median(lengths)) or floor)
+    weights: Float64 = pull / pull.sum()  # a far row counts no more than one of median length
     for _ in range(iterations):
         pull = 1.0 / np.maximum(distances_to(gram, weights), floor)
-        step: Float64 = pull / pull.sum()
+        step = pull / pull.sum()
         if np.abs(step - weights).max() < tolerance:
             return step
         weights = step
     return weights
-
-
-def _robust_start(distances: Float64, floor: float) -> Float64:
-    """Weights around the row whose median distance is least, so that no far row counts at all.
-
-    From the plain mean, a row of length R takes more steps to forget the larger R is.
-    """
-    medians = np.median(distances, axis=1)
-    to_centre = distances[np.argmin(medians)]
-    pull = 1.0 / np.maximum(to_centre, max(float(medians.min()), floor))
-    start: Float64 = pull / pull.sum()
-    return start
 
 
 def geometric_median(iterations: int = 100, smoothing: float = 1e-6) -> Stage:

@@ -124,7 +124,7 @@ def test_a_rarer_quarantine_takes_more() -> None:
     [
         {"f": -1},
         {"false_quarantines": 0.0},
-        {"false_quarantines": 5.0},
+        {"false_quarantines": 1.1},
         {"false_quarantines": 1e-3},
         {"probation_weight": 0.0},
         {"forget_bad": 1.5},

@@ -13,6 +13,9 @@ from fedguard_strategies.geometry import distances_to
 
 __all__ = ["extent"]
 
+ENOUGH = 1e-4
+"""How far a weight of the median may still be off, as a part of an even share."""
+
 
 def extent() -> Scorer:
     """Distance to the geometric median of the rows that count, in units of their median distance.
@@ -28,7 +31,8 @@ def extent() -> Scorer:
         if not among.any():
             return np.zeros(rows.n)
         weights = np.zeros(rows.n)
-        weights[among] = weiszfeld(rows.gram[np.ix_(among, among)], tolerance=1e-6)
+        counted = rows.gram[np.ix_(among, among)]
+        weights[among] = weiszfeld(counted, tolerance=ENOUGH / len(counted))
         away = distances_to(rows.gram, weights)
         usual = float(np.median(away[among]) or away.max())
         return away / (usual or 1.0)
