@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from fedguard.errors import InvalidParameter
 from fedguard.probes import Float64, Probe, Statistics
 
-__all__ = ["MOST_SURPRISE", "Memory", "Rows", "Scorer", "first_copies", "robust_z", "surprise"]
+__all__ = ["MOST_SURPRISE", "Memory", "Rows", "Scorer", "robust_z", "surprise"]
 
 Rows = NDArray[np.bool_]
 
 MOST_SURPRISE = 4.0
 """No score counts as rarer than one honest round in 10^4: a tail is not known any further."""
-SAME = 1e-6
-"""Rows are copies when their squared distance is below this part of their squared norm."""
 
 
 class Memory(NamedTuple):
@@ -94,21 +92,3 @@ def surprise(scores: Float64, tail: Sequence[float]) -> Float64:
     beyond = 3.0 + (scores - three) / (three - two)
     found: Float64 = np.minimum(np.where(scores > three, beyond, known), MOST_SURPRISE)
     return found
-
-
-def first_copies(gram: Float64) -> NDArray[np.intp]:
-    """For each row the first row that is the same but for rounding, itself if none is before it.
-
-    Two honest clients do not come to the same update; rows of zeros are copies of nobody.
-
-    >>> rows = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
-    >>> first_copies(rows @ rows.T)
-    array([0, 1, 0, 3])
-    """
-    squares = np.diagonal(gram)
-    apart = squares[:, None] + squares[None, :] - 2.0 * gram
-    same = apart <= SAME * np.maximum(squares[:, None], squares[None, :])
-    same &= squares[:, None] > 0
-    np.fill_diagonal(same, val=True)
-    first: NDArray[np.intp] = same.argmax(axis=1)
-    return first

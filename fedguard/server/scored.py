@@ -13,7 +13,7 @@ from fedguard.defence import initial_state, stages_of, survey
 from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
 from fedguard.reputation import Reputation
 from fedguard.reputation.evidence import benjamini_hochberg, combined
-from fedguard.scoring import Rows, first_copies, surprise
+from fedguard.scoring import Rows, surprise
 from fedguard.server.policy import Policy
 from fedguard.state import State
 from fedguard.types import Cohort
@@ -117,9 +117,8 @@ def _spread(values: Float64, rows: Any, n: int) -> Float64:
 
 def _originals(seen: Statistics, rows: Any, trust: Float64) -> list[int]:
     """For every update the one it repeats; of copies the best reputed client's is the original."""
-    order = np.argsort(-trust[rows], kind="stable")
-    first = order[first_copies(seen.gram[np.ix_(order, order)])]
-    original = list(range(len(trust)))
-    for place, at in zip(order, first, strict=True):
-        original[rows[place]] = int(rows[at])
-    return original
+    from fedguard.copies import first_copies
+
+    original = np.arange(len(trust))
+    original[rows] = rows[first_copies(seen.gram, np.argsort(-trust[rows], kind="stable"))]
+    return original.tolist()

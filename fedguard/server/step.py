@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -127,6 +126,11 @@ def _verdicts(
     ]
     shares = result.weights if result else None
     places = {row: place for place, row in enumerate(admitted)}
+    scores = (
+        {family: np.round(own, DECIMALS).tolist() for family, own in seen.scores.items()}
+        if seen
+        else {}
+    )
     for row, update in enumerate(cohort.updates):
         assert seen
         place = places.get(row)
@@ -137,7 +141,7 @@ def _verdicts(
                 place is not None,
                 reason,
                 detail,
-                scores=_of_row(seen.scores, row) if seen.finite[row] else {},
+                scores={family: own[row] for family, own in scores.items() if seen.finite[row]},
                 weight=float(shares[place]) if shares is not None and place is not None else None,
                 suspected=bool(seen.suspected[row]),
                 num_examples=update.num_examples,
@@ -154,7 +158,3 @@ def _refusal(seen: Scored, row: int, judgement: Judged) -> tuple[str, str]:
     if not judgement.of(client).standing.counts:
         return str(judgement.of(client).standing), "scored in shadow"
     return "copy", f"the same update as {seen.context.clients[seen.original[row]]}'s"
-
-
-def _of_row(values: Mapping[str, Any], row: int) -> dict[str, float]:
-    return {family: round(float(each[row]), DECIMALS) for family, each in values.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError, StoreUnavailable
 
 __all__ = ["engine_of", "reading", "writing"]
@@ -24,7 +25,7 @@ SQLITE_SETTINGS = (
 def engine_of(url: str) -> Engine:
     """An engine for a database URL. Raises `ConfigError` for what is none."""
     try:
-        engine = create_engine(url)
+        engine = create_engine(url, json_serializer=_spelt, json_deserializer=from_json)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(
             f"{url.partition('@')[2] or url!r} is no database that can be used: {error}; write "
@@ -34,6 +35,10 @@ def engine_of(url: str) -> Engine:
         event.listen(engine, "connect", _set_up)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _spelt(value: Any) -> str:
+    return to_json(value).decode()
 
 
 def _set_up(connection: Any, _: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from fedguard.audit import Checkpoint, Frontier, Signer, leaf_hash
+from fedguard.canonical import to_json
 from fedguard.state.tables import checkpoints, federations, log
 
 __all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of"]
@@ -30,7 +30,7 @@ def append(
 ) -> int:
     """Add an entry and the checkpoint that covers it; its place. The caller holds the row lock."""
     row = connection.execute(select(federations).where(federations.c.id == federation)).one()
-    data = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+    data = to_json(entry)
     leaf = leaf_hash(data)
     before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))
     after = before.plus(leaf)

@@ -61,6 +61,7 @@ class SqlStore:
     ) -> None:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
+        self._last: tuple[bytes, State] = b"", State()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
 
@@ -89,7 +90,13 @@ class SqlStore:
                 self._own(tables.states, tables.states.c.data).where(wanted)
             ).one_or_none()
             overrides = self._overrides(connection, done + 1, now)
-        return replace(State.from_bytes(data) if data else State(), overrides=overrides)
+        return replace(self._state_of(data) if data else State(), overrides=overrides)
+
+    def _state_of(self, data: bytes) -> State:
+        """The state that the bytes hold; the one committed last is not read again."""
+        if data != self._last[0]:
+            self._last = data, State.from_bytes(data)
+        return self._last[1]
 
     def commit(
         self,
@@ -111,6 +118,7 @@ class SqlStore:
             own = {"federation": self.id, "round": report.round, "data": data}
             connection.execute(insert(tables.states).values(own))
             dropped = self._prune(connection, report.round)
+        self._last = data, state
         for name in dropped:
             self.blobs.drop(name)
 

@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
         "fedguard.acts",
         "fedguard.blocks",
         "fedguard.compiled",
+        "fedguard.copies",
         "fedguard.defence",
         "fedguard.draws",
         "fedguard.probes",
@@ -33,12 +34,13 @@ LAYERS: list[set[str]] = [
         "fedguard.sketches",
     },
     {"fedguard.audit"},
-    {"fedguard.types", "fedguard.errors"},
+    {"fedguard.types", "fedguard.errors", "fedguard.canonical"},
 ]
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),
     "alembic": ("fedguard.state",),
     "cryptography": ("fedguard.audit",),
+    "orjson": ("fedguard.canonical",),
     "msgpack": ("fedguard.state.codec",),
     "ray": ("fedguard.blocks.ray_shards",),
     "sqlalchemy": ("fedguard.state",),
