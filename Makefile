@@ -50,7 +50,7 @@ check: lint types test wheel-test ## Everything CI runs
 chaos: setup ## Kill -9 a committing server 200 times on each database
 	FEDGUARD_KILLS=200 $(BIN)/python -m pytest tests/chaos
 
-bench: bench-aggregation bench-out-of-core ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
+bench: bench-aggregation bench-out-of-core bench-store ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
 	$(BIN)/python benchmarks/page.py $(MEASURED) docs
 
 bench-aggregation: setup $(PEERS)/.installed ## Time every rule against ByzFL, ByzPy and Flower; goes on where it stopped

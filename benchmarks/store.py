@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,11 +22,11 @@ from measuring import machine
 from fedguard import Cohort, Policy, ReputationPolicy, Update, aggregate, chain, commit_round
 from fedguard.state import Receipt, RoundRecord
 from fedguard.state.opening import open_store
-from fedguard.state.queries import sizes_of
+from fedguard.state.queries import bytes_of
 from fedguard_strategies import arc, multi_krum
 from fedguard_strategies.recipes import standard_scorers
 
-LOOKS = 20
+LOOKS = 8
 """How often sizes are taken."""
 
 
@@ -33,10 +34,6 @@ def cohort(rng: np.random.Generator, n: int, d: int, own: Any) -> Cohort:
     rows = rng.standard_normal((n, d), np.float32) + own
     rows[: n // 10] *= -3
     return Cohort.of(Update(f"{i:016x}", row, 100) for i, row in enumerate(rows))
-
-
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def main() -> None:
@@ -69,10 +66,11 @@ def main() -> None:
             beyond.append(time.perf_counter() - began - alone)
             aggregating.append(alone)
             if number % max(given.rounds // LOOKS, 1) == 0:
-                sizes.append({"round": number, "bytes": size_of(Path(folder)), **sizes_of(store)})
+                sizes.append({"round": number, **bytes_of(store)})
         assert committing[1].round == given.rounds
         store.close()
     told = {
+        "command": " ".join(["python", *sys.argv]),
         "machine": machine(),
         "clients": n,
         "d": given.d,
@@ -86,10 +84,7 @@ def main() -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf8")
     print(json.dumps({key: told[key] for key in ("aggregating_ms", "beyond_ms")}))
-    print(
-        "bytes a round at the end:",
-        (sizes[-1]["bytes"] - sizes[-2]["bytes"]) // (sizes[-1]["round"] - sizes[-2]["round"]),
-    )
+    print(json.dumps(sizes[-1]))
 
 
 if __name__ == "__main__":

@@ -141,4 +141,10 @@ def joined(nodes: Iterable[Node]) -> Terms | None:
 
 
 def _plus(one: Terms, other: Terms) -> Terms:
-    return tuple(left + right for left, right in zip(one, other, strict=True))
+    return tuple(map(_add, one, other))
+
+
+def _add(left: Any, right: Any) -> Any:
+    """Their sum, in the memory of `left` where that is nobody else's: new memory takes longer."""
+    owned = left.flags.owndata and left.flags.writeable and left.dtype == right.dtype
+    return np.add(left, right, out=left if owned else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 
 from fedguard.cli.extras import extra
 from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
@@ -28,9 +29,11 @@ def upgrade_tables(store: Store = HERE) -> None:
 
 @app.command("info")
 def show_sizes(store: Store = HERE, federation: Federation = DEFAULT, files: Files = None) -> None:
-    """How many clients, rounds, verdicts, events and log entries there are."""
-    from fedguard.state.queries import sizes_of
+    """How many clients, rounds, verdicts, events and log entries there are, and how large it is."""
+    from fedguard.state.queries import bytes_of, sizes_of
 
-    console = Console(highlight=False)
-    for name, count in sizes_of(to_read(store, federation, files)).items():
-        console.print(f"{name:10}{count:>10}")
+    console, opened = Console(highlight=False), to_read(store, federation, files)
+    for name, count in sizes_of(opened).items():
+        console.print(f"{name:10}{count:>12}")
+    for name, count in bytes_of(opened).items():
+        console.print(f"{name:10}{decimal(count):>12}")

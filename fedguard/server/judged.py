@@ -20,6 +20,7 @@ HARD_FAULTS = frozenset(
     {"spoofed-source", "unreadable", "encoding", "keys", "shape", "dtype", "non-finite"}
 )
 """Faults that an honest client of the right version does not commit; others are of the network."""
+NEW = Reputation()
 UNKNOWN = Reputation(standing=Standing.TRUSTED)
 """Everybody's, where no policy keeps reputations."""
 
@@ -33,7 +34,7 @@ class Judged(NamedTuple):
     held: str | None = None
 
     def of(self, client: str) -> Reputation:
-        return self.reputations.get(client, Reputation()) if self.policy else UNKNOWN
+        return self.reputations.get(client, NEW) if self.policy else UNKNOWN
 
     def weight(self, client: str) -> float:
         return self.policy.weight(self.of(client).standing) if self.policy else 1.0
@@ -51,7 +52,7 @@ def overruled(state: State) -> dict[str, Reputation]:
     """Reputations before a round, with the standings the operator gave."""
     known = dict(state.reputations)
     for client, override in state.overrides.items():
-        earlier = known.get(client, Reputation())
+        earlier = known.get(client, NEW)
         if override.action is Action.REINSTATE:
             earlier = replace(earlier, evidence={}, clean=0)
         if earlier.standing is not override.standing:
@@ -68,12 +69,12 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
     before = overruled(state)
     after = dict(before)
     for client, evidence in _evidence(cohort, seen):
-        after[client] = rules.after(before.get(client, Reputation()), evidence, now)
+        after[client] = rules.after(before.get(client, NEW), evidence, now)
     going = [
         client
         for client, known in after.items()
         if not known.standing.counts
-        and before.get(client, Reputation()).standing.counts
+        and before.get(client, NEW).standing.counts
         and client not in state.overrides
     ]
     held = None
@@ -83,13 +84,13 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
             "drifted, or a majority attacks; look at fedguard clients and decide"
         )
         for client in going:
-            after[client] = _as_before(after[client], before.get(client, Reputation()))
+            after[client] = _as_before(after[client], before.get(client, NEW))
     for client in state.overrides:
         after[client] = _as_before(after[client], before[client])
     changes = [
         Change(client, earlier, known.standing, _why(known, state.overrides.get(client)))
         for client, known in sorted(after.items())
-        if (earlier := state.reputations.get(client, Reputation()).standing) is not known.standing
+        if (earlier := state.reputations.get(client, NEW).standing) is not known.standing
     ]
     return Judged(rules, after, tuple(changes), held)
 
@@ -99,12 +100,13 @@ def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Eviden
     for fault in cohort.faults:
         if fault.reason in HARD_FAULTS:
             yield fault.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
+    surprises = {family: own.tolist() for family, own in seen.surprises.items()} if seen else {}
     for row, update in enumerate(cohort.updates):
         assert seen
         if not seen.finite[row]:
             yield update.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
             continue
-        own = {family: float(values[row]) for family, values in seen.surprises.items()}
+        own = {family: values[row] for family, values in surprises.items()}
         yield update.client, Evidence({PROTOCOL: 0.0} | own, bool(seen.suspected[row]))
 
 

@@ -9,16 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedguard.blocks import InMemory
+from fedguard.blocks.threads import available_cores, share_out
 from fedguard.defence import initial_state, stages_of, survey
 from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
 from fedguard.reputation import Reputation
 from fedguard.reputation.evidence import benjamini_hochberg, combined
-from fedguard.scoring import Rows, surprise
+from fedguard.scoring import Rows, Scorer, surprise
 from fedguard.server.policy import Policy
 from fedguard.state import State
 from fedguard.types import Cohort
 
 __all__ = ["Scored", "scored"]
+
+FEW_ROWS = 100
+"""Up to which handing scorers to other threads takes longer than scoring."""
 
 
 class Scored(NamedTuple):
@@ -68,11 +72,12 @@ def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Rep
     finite[statistics.non_finite()] = False
     rows = np.flatnonzero(finite)
     seen = replace(statistics.take(rows), context=context.take(rows.tolist()))
-    trust = np.array([known.get(client, Reputation()).value for client in context.clients])
+    new = Reputation()
+    trust = np.array([known.get(client, new).value for client in context.clients])
     original = list(range(blocks.n))
     if policy.reputation:
         original = _originals(seen, rows, trust)
-    counts = [known.get(client, Reputation()).standing.counts for client in context.clients]
+    counts = [known.get(client, new).standing.counts for client in context.clients]
     among = np.array([counts[row] and original[row] == row for row in rows], bool)
     past = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
     recalled = {
@@ -80,10 +85,15 @@ def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Rep
         for name, memory in memories.items()
         if len(rows)
     }
-    scores, surprises = {}, {}
-    for scorer in policy.scorers if len(rows) else ():
+
+    def score(scorer: Scorer) -> Float64:
         own = recalled[scorer.memory.name] if scorer.memory else None
-        z = np.nan_to_num(scorer.score(seen, among, own), nan=0.0, posinf=1e9, neginf=-1e9)
+        return np.nan_to_num(scorer.score(seen, among, own), nan=0.0, posinf=1e9, neginf=-1e9)
+
+    scores, surprises = {}, {}
+    scorers = policy.scorers if len(rows) else ()
+    threads = available_cores() if len(rows) > FEW_ROWS else 1
+    for scorer, z in zip(scorers, share_out(score, scorers, threads), strict=True):
         scores[scorer.family] = _spread(z, rows, blocks.n)
         surprises[scorer.family] = _spread(surprise(z, scorer.tail), rows, blocks.n)
     suspected = np.zeros(blocks.n, bool)

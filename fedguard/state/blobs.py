@@ -47,6 +47,11 @@ class Blobs:
             raise StoreUnavailable(str(self.folder), str(error)) from error
         return name
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self.path(name).stat().st_size for name in self.names())
+
     def get(self, name: str) -> bytes:
         """The bytes of one file. Raises `CorruptBlob` if they are not those it is named for."""
         path = self.path(name)

@@ -15,6 +15,7 @@ from fedguard.state.logbook import entry_at
 from fedguard.state.sql import SqlStore
 
 __all__ = [
+    "bytes_of",
     "clients_of",
     "entry_of",
     "events_since",
@@ -113,6 +114,22 @@ def events_since(store: SqlStore, place: int = 0) -> Rows:
     query = select(events).where(events.c.federation == store.id, events.c.id > place)
     with reading(store.engine) as connection:
         return connection.execute(query.order_by(events.c.id)).all()
+
+
+def bytes_of(store: SqlStore) -> dict[str, int]:
+    """How large the store is: its log, the whole database with the log in it, and its files."""
+    log, checkpoints = tables.log, tables.checkpoints
+    entries = select(func.coalesce(func.sum(func.length(log.c.entry) + func.length(log.c.leaf)), 0))
+    notes = select(func.coalesce(func.sum(func.length(checkpoints.c.note)), 0))
+    whole = {
+        "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        "postgresql": "SELECT pg_database_size(current_database())",
+    }
+    with reading(store.engine) as connection:
+        told = connection.scalars(entries.where(log.c.federation == store.id)).one()
+        told += connection.scalars(notes.where(checkpoints.c.federation == store.id)).one()
+        database = connection.exec_driver_sql(whole[store.engine.dialect.name]).scalar_one()
+    return {"log": int(told), "database": int(database), "files": store.blobs.size}
 
 
 def sizes_of(store: SqlStore) -> dict[str, int]:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from fedguard.audit import Signer
+from fedguard.canonical import to_json
 from fedguard.errors import MissingKey, StaleCommit, UnknownName
 from fedguard.events import Event, events_of
 from fedguard.reputation import Action, Override, Reputation
 from fedguard.state import tables
 from fedguard.state.blobs import Blobs, sha256_of
-from fedguard.state.database import reading, writing
+from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
 from fedguard.state.models import write_model
 from fedguard.state.types import RoundRecord, State
@@ -26,6 +27,8 @@ __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
 federations, clients, rounds = tables.federations, tables.clients, tables.rounds
 INPUTS = ".inputs"
+CLIENT = ("participations", "standing", "since", "reputation")
+"""Of a client's reputation, the columns of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,35 +235,32 @@ class SqlStore:
         names = dict.fromkeys(
             [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
         )
-        rows = [
-            _client_row(name, reputations.get(name, Reputation()), report.round) for name in names
-        ]
+        fresh, columns = Reputation(), ("last_round", *CLIENT)
+        rows = {name: (report.round, *_of_client(reputations.get(name, fresh))) for name in names}
+        whose = {"federation": self.id, "first_round": report.round}
         new = [
-            row | {"federation": self.id, "first_round": report.round}
-            for row in rows
-            if row["name"] not in known
+            whose | {"name": name} | dict(zip(columns, row, strict=True))
+            for name, row in rows.items()
+            if name not in known
         ]
+        changed = [f"new_{column}" for column in columns]
         old = [
-            {f"new_{key}": value for key, value in row.items() if key != "name"}
-            | {"own": known[row["name"]]}
-            for row in rows
-            if row["name"] in known
+            dict(zip(changed, row, strict=True)) | {"own": known[name]}
+            for name, row in rows.items()
+            if name in known
         ]
         if new:
-            connection.execute(insert(clients), new)
+            execute_many(connection, insert(clients), new)
             known = self._ids(connection)
         if old:
-            moved: dict[str, Any] = {
-                key: bindparam(f"new_{key}") for key in rows[0] if key != "name"
-            }
-            connection.execute(
-                update(clients).where(clients.c.id == bindparam("own")).values(moved), old
-            )
+            moved: Any = dict(zip(columns, map(bindparam, changed), strict=True))
+            own = update(clients).where(clients.c.id == bindparam("own")).values(moved)
+            execute_many(connection, own, old)
         return known
 
     def _ids(self, connection: Connection) -> dict[str, int]:
         query = self._own(clients, clients.c.name, clients.c.id)
-        return {row.name: row.id for row in connection.execute(query)}
+        return {name: own for name, own in connection.execute(query)}  # noqa: C416
 
     def _write_verdicts(
         self,
@@ -274,8 +274,7 @@ class SqlStore:
             | _verdict_row(verdict, record)
             for verdict in report.verdicts
         ]
-        if rows:
-            connection.execute(insert(tables.verdicts), rows)
+        execute_many(connection, insert(tables.verdicts), rows)
 
     def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
         rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]
@@ -315,15 +314,9 @@ def _federation(connection: Connection, name: str, now: float | None) -> int:
     return found
 
 
-def _client_row(name: str, reputation: Reputation, number: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "last_round": number,
-        "participations": reputation.participations,
-        "standing": reputation.standing,
-        "since": reputation.since,
-        "reputation": reputation.value,
-    }
+def _of_client(known: Reputation) -> tuple[Any, ...]:
+    """The columns `CLIENT`."""
+    return known.participations, known.standing.value, known.since, known.value
 
 
 def _verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
@@ -339,9 +332,9 @@ def _verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
         "detail": verdict.detail,
         "weight": verdict.weight,
         "suspected": verdict.suspected,
-        "standing": verdict.standing,
+        "standing": verdict.standing.value,
         "reputation": verdict.reputation,
-        "scores": dict(verdict.scores),
-        "evidence": dict(verdict.evidence),
+        "scores": to_json(verdict.scores).decode(),
+        "evidence": to_json(verdict.evidence).decode(),
         "num_examples": verdict.num_examples,
     }

@@ -29,7 +29,7 @@ def weiszfeld(
     weights: Float64 = pull / pull.sum()  # a far row counts no more than one of median length
     for _ in range(iterations):
         pull = 1.0 / np.maximum(distances_to(gram, weights), floor)
-        step = pull / pull.sum()
+        step: Float64 = pull / pull.sum()
         if np.abs(step - weights).max() < tolerance:
             return step
         weights = step

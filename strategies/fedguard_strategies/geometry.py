@@ -36,7 +36,9 @@ def cosines(gram: Float64) -> Float64:
     """Cosine of the angle between every two rows, shape (n, n); 0 where a row is zero."""
     lengths = norms(gram)
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return np.clip(gram * scale[:, None] * scale[None, :], -1.0, 1.0)
+    angles = gram * scale[:, None]
+    angles *= scale[None, :]
+    return np.clip(angles, -1.0, 1.0, out=angles)
 
 
 def least(values: Float64, count: int) -> NDArray[np.intp]:
@@ -52,7 +54,9 @@ def norms(gram: Float64) -> Float64:
 def squared_distances(gram: Float64) -> Float64:
     """Squared distances between rows, shape (n, n); rounding below zero is clipped."""
     squares = np.diagonal(gram)
-    distances = np.clip(squares[:, None] + squares[None, :] - 2.0 * gram, 0.0, None)
+    distances = squares[:, None] + squares[None, :]
+    distances -= 2.0 * gram
+    np.maximum(distances, 0.0, out=distances)
     np.fill_diagonal(distances, 0.0)
     return distances
 

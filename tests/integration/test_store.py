@@ -362,7 +362,9 @@ def test_the_commands_tell_what_the_store_knows(folder: Path) -> None:
     assert "client.quarantine" in one
     assert "rang them" in fedguard("client", "client-1", "-s", str(folder))
     assert len(fedguard("rounds", "-s", str(folder)).splitlines()) == ROUNDS + 1
-    assert "log" in fedguard("db", "info", "-s", str(folder))
+    told = fedguard("db", "info", "-s", str(folder))
+    assert "log" in told
+    assert "kB" in told
     said = fedguard("reinstate", "client-3", "-m", "mended", "-s", str(folder))
     assert "counts from round 7" in said
     fedguard("ban", "client-7", "--rounds", "2", "-s", str(folder))

@@ -31,7 +31,7 @@ def extent() -> Scorer:
         if not among.any():
             return np.zeros(rows.n)
         weights = np.zeros(rows.n)
-        counted = rows.gram[np.ix_(among, among)]
+        counted = rows.gram if among.all() else rows.gram[np.ix_(among, among)]
         weights[among] = weiszfeld(counted, tolerance=ENOUGH / len(counted))
         away = distances_to(rows.gram, weights)
         usual = float(np.median(away[among]) or away.max())

@@ -74,12 +74,13 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
     def recall(past: Histories, rows: Statistics, among: Rows) -> Recalled:
         units = unit(rows.values[sketched].astype(np.float32))
         before, known = _of(past, rows.whose("histories").clients)
-        joined = units.copy()
-        joined[known] = np.float32(KEEP) * before[known] + np.float32(1.0 - KEEP) * units[known]
+        keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
+        joined = keep * before
+        joined += (np.float32(1.0) - keep) * units
         gram = (joined @ joined.T).astype(np.float64)
         weights = np.zeros(rows.n)
         if among.any():
-            angles = cosines(gram[np.ix_(among, among)])
+            angles = cosines(gram if among.all() else gram[np.ix_(among, among)])
             weights[among] = weiszfeld(angles, tolerance=ENOUGH / len(angles))
         return Recalled(units, before, known, joined, gram, weights)
 
@@ -106,8 +107,10 @@ def _of(past: Histories, clients: tuple[str, ...]) -> tuple[Sketches, Rows]:
     places = {client: place for place, client in enumerate(past.clients)}
     found = np.array([places.get(client, -1) for client in clients], np.intp)
     known = found >= 0
-    rows = np.zeros((len(clients), past.sketches.shape[1]), np.float32)
-    rows[known] = past.sketches[found[known]]
+    if not known.any():
+        return np.zeros((len(clients), past.sketches.shape[1]), np.float32), known
+    rows = past.sketches[found].astype(np.float32)
+    rows[~known] = 0.0
     return rows, known
 
 

@@ -22,12 +22,13 @@ def neighbourhood(f: int) -> Scorer:
     f_is_count(f)
 
     def score(rows: Statistics, among: Rows, seen: Any) -> Float64:
-        apart = np.sqrt(squared_distances(rows.gram))
-        np.fill_diagonal(apart, np.inf)  # nobody is its own neighbour, in quarantine or not
         count = min(max(int(among.sum()) - f - 1, 1), int(among.sum()) - 1)
         if count < 1:
             return np.zeros(rows.n)
-        near = np.partition(apart[:, among], count - 1, axis=1)[:, :count]
-        return robust_z(near.mean(axis=1), among)
+        apart = squared_distances(rows.gram)
+        np.fill_diagonal(apart, np.inf)  # nobody is its own neighbour, in quarantine or not
+        apart[:, ~among] = np.inf
+        apart.partition(count - 1, axis=1)
+        return robust_z(np.sqrt(apart[:, :count]).mean(axis=1), among)
 
     return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))

@@ -30,7 +30,8 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
         if rows.n < 2:
             return np.zeros(rows.n)
         towards = seen.gram @ seen.weights
-        centred = seen.gram - towards[:, None] - towards[None, :] + seen.weights @ towards
+        centred = seen.gram - (towards - seen.weights @ towards)[:, None]
+        centred -= towards[None, :]
         alike = cosines(centred)
         np.fill_diagonal(alike, -1.0)
         closeness = -np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST))
