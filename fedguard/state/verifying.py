@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
 from fedguard.audit import Checkpoint, Frontier, Verifier, inclusion_proof, leaf_hash
+from fedguard.canonical import from_json
 from fedguard.errors import BadCheckpoint, CorruptBlob, InvalidParameter
 from fedguard.state import tables
 from fedguard.state.blobs import sha256_of
@@ -40,6 +42,8 @@ def verify(
         entries = list(entries_of(connection, store.id))
         found = list(_log(connection, store, verifier, entries, witnessed))
         found += _rounds(connection, store, entries)
+        found += _clients(connection, store, entries)
+        found += _orders(connection, store, entries)
     found += _files(store, entries)
     return found
 
@@ -82,19 +86,24 @@ def _log(
         yield Finding("the witnessed checkpoint", why)
 
 
-def _told_rounds(entries: list[Entry]) -> Iterator[dict[str, Any]]:
-    """The rounds as the log tells them; an entry that cannot be read was found by its hashes."""
+def _told(entries: list[Entry], kind: str) -> Iterator[tuple[Entry, dict[str, Any]]]:
+    """What entries of a kind say; one that cannot be read was found by its hash."""
     for entry in entries:
         if entry.data is None or leaf_hash(entry.data) != entry.leaf:
             continue
-        try:
-            plain = json.loads(entry.data)
-            if plain["kind"] == "round":
-                told = {name: plain[name] for name in ("report", "state", "model")}
-                number = json.loads(told["report"])["round"]
-                yield told | {"place": entry.place, "round": number}
-        except (ValueError, KeyError, TypeError):
-            continue
+        with suppress(ValueError, KeyError, TypeError):
+            plain = from_json(entry.data)
+            if plain["kind"] == kind:
+                yield entry, plain
+
+
+def _told_rounds(entries: list[Entry]) -> Iterator[dict[str, Any]]:
+    """The rounds as the log tells them."""
+    for entry, plain in _told(entries, "round"):
+        with suppress(ValueError, KeyError, TypeError):
+            told = {name: plain[name] for name in ("report", "state", "model")}
+            number = from_json(told["report"])["round"]
+            yield told | {"place": entry.place, "round": number}
 
 
 def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
@@ -107,7 +116,7 @@ def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
     kept = select(tables.states).where(tables.states.c.federation == store.id)
     states = {row.round: row.data for row in connection.execute(kept)}
     for told in _told_rounds(entries):
-        report, number = json.loads(told["report"]), told["round"]
+        report, number = from_json(told["report"]), told["round"]
         row = rows.pop(number, None)
         if row is None:
             yield Finding(f"round {number}", "the log has it, the table does not")
@@ -143,6 +152,48 @@ def _verdicts(
                 f"the verdict on {verdict['client']} in round {number}",
                 "the table says another thing than the log",
             )
+
+
+def _clients(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
+    """The table of clients against the last that the log says of each."""
+    last: dict[str, tuple[int, str, float | None]] = {}
+    for told in _told_rounds(entries):
+        report = from_json(told["report"])
+        changed = {each["client"]: (each["after"], None) for each in report["changes"]}
+        judged = {
+            each["client"]: (each["standing"], each["reputation"])
+            for each in report["verdicts"]
+            if each["reputation"] is not None
+        }
+        last |= {name: (told["round"], *own) for name, own in (changed | judged).items()}
+    table = tables.clients
+    rows = {
+        row.name: row
+        for row in connection.execute(select(table).where(table.c.federation == store.id))
+    }
+    for name, (number, standing, reputation) in last.items():
+        row = rows.get(name)
+        stands = row and (row.last_round, row.standing) == (number, standing)
+        if not (row and stands and reputation in (None, row.reputation)):
+            yield Finding(f"client {name}", "the table says another thing than the log")
+
+
+def _orders(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
+    """The operator's orders, which act, against those in the log."""
+    table = tables.overrides
+    names = [column.name for column in table.columns if column.name not in ("id", "federation")]
+    query = select(*(table.c[name] for name in names)).where(table.c.federation == store.id)
+    kept = [dict(row._mapping) for row in connection.execute(query.order_by(table.c.id))]
+    if any(entry.data is None for entry in entries):
+        return
+    told = [
+        {name: plain["at"] if name == "created_at" else plain.get(name) for name in names}
+        for _, plain in _told(entries, "override")
+    ]
+    for place, (one, other) in enumerate(zip_longest(kept, told)):
+        if one != other:
+            whose = (one or other or {})["client"]
+            yield Finding(f"order {place + 1}, on {whose}", "the table has another than the log")
 
 
 def _files(store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:

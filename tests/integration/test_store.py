@@ -153,6 +153,14 @@ def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> 
         ("DELETE FROM checkpoints WHERE size = 7", "the log's end"),
         ("DELETE FROM log WHERE place = 2", "log entry 2"),
         ("UPDATE federations SET log_size = 3", "the log's end"),
+        ("UPDATE clients SET standing = 'trusted' WHERE standing = 'quarantine'", "client client-"),
+        ("UPDATE clients SET reputation = 0.9 WHERE id = 2", "client client-"),
+        ("DELETE FROM overrides", "order 1, on client-"),
+        (
+            "INSERT INTO overrides (federation, client, action, note, author, created_at) "
+            "VALUES (1, 'client-0', 'trust', '', '', 0)",
+            "order 2, on client-0",
+        ),
     ],
 )
 def test_what_tables_say_beside_the_log_is_found(folder: Path, statement: str, named: str) -> None:
