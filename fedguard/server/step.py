@@ -33,6 +33,8 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     run, or more clients than the policy allows would be quarantined at once, the round is held:
     the model stays and the report says why.
     """
+    if cohort.updates:
+        state = state.of_model(cohort.updates[0].delta.size)
     with one_blas_thread():
         return _step(state, cohort, policy)
 
@@ -62,6 +64,7 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
         state.round + 1,
         own,
         policy.defence.name,
+        state.parameters,
         seen.memories if seen else state.memories,
         judgement.reputations,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -20,28 +20,37 @@ class State:
     """What the next round's `step` needs: rounds committed so far, and what they taught.
 
     `defence` is the own state of the stages of the defence named `rule`, None before its first
-    round; another defence starts anew. `memories` are the scorers', by name. `overrides` are those
-    that hold in the next round.
+    round; another defence starts anew. `memories` are the scorers', by name. Both are of a model
+    of `parameters` parameters; with another model they start anew. `overrides` are those that hold
+    in the next round.
     """
 
     round: int = 0
     defence: tuple[Any, ...] | None = None
     rule: str = ""
+    parameters: int = 0
     memories: Mapping[str, Any] = field(default_factory=dict)
     reputations: Mapping[str, Reputation] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=dict)
 
+    def of_model(self, parameters: int) -> State:
+        """The same for a model of this size: what was learnt of another is left behind."""
+        if parameters == self.parameters:
+            return self
+        return replace(self, parameters=parameters, defence=None, memories={})
+
     def to_bytes(self) -> bytes:
         """What is stored: all but the overrides, which have a place of their own."""
         known = {client: each.to_list() for client, each in self.reputations.items()}
-        return pack([self.round, self.defence, self.rule, dict(self.memories), known])
+        own = [self.round, self.defence, self.rule, self.parameters]
+        return pack([*own, dict(self.memories), known])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state `to_bytes` wrote."""
-        number, defence, rule, memories, known = unpack(data)
+        *own, memories, known = unpack(data)
         reputations = {client: Reputation.from_list(each) for client, each in known.items()}
-        return cls(number, defence, rule, memories, reputations)
+        return cls(*own, memories, reputations)
 
 
 class Receipt(NamedTuple):

@@ -13,6 +13,7 @@ from fedguard import (
     Linear,
     MemoryStore,
     Policy,
+    ReputationPolicy,
     Stage,
     State,
     Update,
@@ -163,3 +164,15 @@ def test_robust_z_of_little_and_of_nothing() -> None:
     assert robust_z(np.zeros(4)).tolist() == [0, 0, 0, 0]
     assert robust_z(np.array([5.0])).tolist() == [0]
     assert robust_z(np.array([1.0, 1.0, 1.0, 2.0]))[3] > 1e5
+
+
+def test_another_model_starts_anew_but_for_reputations() -> None:
+    policy = Policy(rules.centred_clipping(tau=1.0), standard_scorers(1), ReputationPolicy(f=1))
+    _, _, before = step(State(), cohort(d=40), policy)
+    vector, report, after = step(before, cohort(d=50), policy)
+    fresh, _, _ = step(State(), cohort(d=50), policy)
+    assert vector is not None
+    assert vector.tobytes() == fresh.tobytes()
+    assert after.reputations["c0"].participations == 2
+    assert report.held is None
+    assert State.from_bytes(after.to_bytes()).parameters == 50
