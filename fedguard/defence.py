@@ -181,7 +181,8 @@ def survey(
     below = _references(defence, state, blocks, context).rows
     wanted = [*probes, *_needed(stages_of(defence))]
     program = Program(blocks.n, below, check_finite=False)
-    return replace(_probe(program, blocks, wanted), context=context)
+    vectors = {each.against: context.vector(each.against) for each in wanted if each.against}
+    return replace(probe(blocks, wanted, program.with_references, vectors), context=context)
 
 
 def _needed(stages: Sequence[Stage]) -> list[Probe]:

@@ -137,12 +137,12 @@ class MixedRows(FedguardError, ValueError):
 
 
 class MissingVector(FedguardError, LookupError):
-    """A stage needs a vector of the server's own that the round did not bring."""
+    """A stage or a scorer needs a vector of the server's own that the round did not bring."""
 
     def __init__(self, vector: str, known: Iterable[str]) -> None:
         self.vector, self.known = vector, tuple(sorted(known))
         super().__init__(
-            f"the defence needs the server's vector {vector!r} and the round brings "
+            f"the policy needs the server's vector {vector!r} and the round brings "
             f"{', '.join(self.known) or 'none'}: a Cohort takes vectors={{{vector!r}: ...}}, for a "
             "root update GuardedStrategy takes root=... and a scenario root_examples"
         )

@@ -32,6 +32,9 @@ LARGEST_SQUARE = 1e150
 """Plans square entries of G once more; no finite float32 row of a real model comes near."""
 
 
+NONE: Mapping[str, Vector] = MappingProxyType({})
+
+
 class Probe(NamedTuple):
     """An additive statistic of the rows: its terms, one for each block, are float64 arrays.
 
@@ -42,7 +45,8 @@ class Probe(NamedTuple):
     When `linear`, rows W X have the statistic W S (one row axis) or W S Wᵀ (two), so a linear
     stage needs no further pass. When `collective`, a row's value depends on which other updates
     there are; a stage's own vectors then have the value 0. What is `part_of` another statistic
-    is not collected beside it.
+    is not collected beside it. With one row axis it may be `against` a vector of the server's own,
+    whose columns come second: `on_block(block, vector, columns)`. Terms are new arrays each time.
     """
 
     name: str
@@ -51,16 +55,21 @@ class Probe(NamedTuple):
     linear: bool = True
     collective: bool = False
     part_of: Probe | None = None
+    against: str = ""
 
-    def of(self, block: Array, own: Array, columns: slice) -> Float64:
+    def of(
+        self, block: Array, own: Array, columns: slice, vectors: Mapping[str, Vector] = NONE
+    ) -> Float64:
         """The term of a block of updates with the stages' own vectors below them."""
         if self.row_axes == 2:
             return self._of_pairs(block, own, columns)
-        term = self.on_block(block, columns)
+        other = [vectors[self.against][columns]] if self.against else []
+        term = self.on_block(block, *other, columns)
         if not len(own):
             return term
-        below = np.zeros((len(own), *term.shape[1:]))
-        return np.concatenate([term, below if self.collective else self.on_block(own, columns)])
+        if self.collective:
+            return np.concatenate([term, np.zeros((len(own), *term.shape[1:]))])
+        return np.concatenate([term, self.on_block(own, *other, columns)])
 
     def _of_pairs(self, block: Array, own: Array, columns: slice) -> Float64:
         term = self.on_block(block, block, columns)
@@ -145,7 +154,7 @@ class Context(NamedTuple):
 
     clients: tuple[str, ...]
     examples: tuple[int | None, ...]
-    vectors: Mapping[str, Vector] = MappingProxyType({})
+    vectors: Mapping[str, Vector] = NONE
 
     @classmethod
     def of(cls, cohort: Cohort) -> Context:
@@ -240,10 +249,15 @@ class Statistics:
 Rows = Callable[[Array, slice], tuple[Array, Array]]
 
 
-def probe(blocks: Blocks, probes: Iterable[Probe], rows: Rows | None = None) -> Statistics:
+def probe(
+    blocks: Blocks,
+    probes: Iterable[Probe],
+    rows: Rows | None = None,
+    vectors: Mapping[str, Vector] = NONE,
+) -> Statistics:
     """Collect `probes` in one pass over `blocks`, or over what `rows(block, columns)` makes of one.
 
-    That is the updates' rows and, below them, the stages' own vectors.
+    That is the updates' rows and, below them, the stages' own vectors. `vectors` are the server's.
 
     >>> from fedguard.blocks import InMemory
     >>> probe(InMemory(np.array([[3.0, 4.0], [0.0, 1.0]])), [gram]).gram
@@ -256,7 +270,7 @@ def probe(blocks: Blocks, probes: Iterable[Probe], rows: Rows | None = None) -> 
     def collect(block: Array, columns: slice) -> tuple[Float64, ...]:
         seen, own = (block, block[:0]) if rows is None else rows(block, columns)
         with np.errstate(over="ignore", invalid="ignore"):
-            return tuple(each.of(seen, own, columns) for each in wanted)
+            return tuple(each.of(seen, own, columns, vectors) for each in wanted)
 
     with one_blas_thread():
         terms = blocks.total(collect)

@@ -68,7 +68,7 @@ class GuardedStrategy(Strategy):
     that cannot be aggregated is held: the model stays, the report tells why. `on_round` hears of
     a round after `store` has committed it. Clients reply with an ArrayRecord of their parameters.
     `root(arrays, round)` trains the model on clean data of the server's own and returns it; only
-    rules that say so need it (FLTrust).
+    rules and scorers that say so need it (FLTrust, behaviour).
 
     Source: the message API of flwr.serverapp.strategy
     """
@@ -210,7 +210,7 @@ class GuardedStrategy(Strategy):
         vectors = ("model", "root") if self._root else ("model",)
         for few, told in ((self._min_nodes, "of"), (self._min_nodes - 1, "with one refused of")):
             try:
-                rehearse(self.policy.defence, few, vectors)
+                rehearse(self.policy.defence, few, vectors, self.policy.scorers)
             except CannotAggregate as error:
                 log(WARNING, "a round %s %s updates will be held: %s", told, self._min_nodes, error)
                 break

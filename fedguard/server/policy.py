@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedguard.defence import Defence, aggregate
-from fedguard.errors import InvalidParameter, NothingTrusted
+from fedguard.errors import InvalidParameter, MissingVector, NothingTrusted
 from fedguard.probes import Context
 from fedguard.reputation import ReputationPolicy
 from fedguard.scoring import Scorer
@@ -39,11 +39,19 @@ class Policy:
             raise InvalidParameter(f"discovery_rate must lie in (0, 1), got {self.discovery_rate}")
 
 
-def rehearse(defence: Defence, n: int, vectors: Sequence[str] = ("model",)) -> None:
+def rehearse(
+    defence: Defence,
+    n: int,
+    vectors: Sequence[str] = ("model",),
+    scorers: Sequence[Scorer] = (),
+) -> None:
     """Run the defence on n random updates, and raise now what would fail in every round of n.
 
-    `vectors` are those of the server's own that rounds will bring.
+    `vectors` are those of the server's own that rounds will bring; scorers need some, too.
     """
+    for name in (each.against for scorer in scorers for each in scorer.probes if each.against):
+        if name not in vectors:
+            raise MissingVector(name, vectors)
     rng = np.random.default_rng(0)
     known = {name: rng.normal(size=8) for name in vectors}
     context = Context.of_rows(n)._replace(vectors=known)

@@ -48,9 +48,9 @@ class State:
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state `to_bytes` wrote."""
-        *own, memories, known = unpack(data)
+        number, defence, rule, parameters, memories, known = unpack(data)
         reputations = {client: Reputation.from_list(each) for client, each in known.items()}
-        return cls(*own, memories, reputations)
+        return cls(number, defence, rule, parameters, memories, reputations)
 
 
 class Receipt(NamedTuple):

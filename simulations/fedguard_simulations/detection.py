@@ -40,6 +40,10 @@ RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Rates of false quarantines that an operator might ask for, tried on the same scores."""
 LONE = (2, 6)
 """Classes that one client holds alone: pullovers and shirts, or twos and sixes."""
+CANARIES = 500
+"""Clean examples of the server's own, where it has some."""
+QUIET = ("free_rider", "label_flip", "sign_flip", "mimic", "sybil", "slander")
+"""Attacks that are also tried with canaries: those that are found late or not at all without."""
 QUANTILES = (0.9, 0.99, 0.999)
 ATTACKS = (
     "scaled_negation(scale=10)",
@@ -63,7 +67,8 @@ ATTACKS = (
 class Plan(NamedTuple):
     """One run to make: `attack` is "none" without one, or "oracle" for the honest alone.
 
-    With a `lone` class, all of it is at one client, who is honest.
+    With a `lone` class, all of it is at one client, who is honest. With `canaries` the server has
+    as many clean examples of its own to score behaviour by.
     """
 
     dataset: str
@@ -73,6 +78,7 @@ class Plan(NamedTuple):
     seed: int
     rounds: int
     lone: int | None = None
+    canaries: int = 0
 
     @property
     def f(self) -> int:
@@ -123,6 +129,14 @@ def plans(
                 for lone in LONE:
                     yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone)
                     yield Plan(dataset, count, ALPHAS[-1], ATTACKS[0], seed, rounds, lone)
+                    if count == clients[0]:
+                        yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone, CANARIES)
+    quiet = [attack for attack in ATTACKS if attack.partition("(")[0] in QUIET]
+    for dataset in datasets:
+        for alpha in ALPHAS:
+            for seed in range(seeds):
+                for attack in (NONE, *quiet):
+                    yield Plan(dataset, clients[0], alpha, attack, seed, rounds, None, CANARIES)
 
 
 def measure(plan: Plan) -> Cell:
@@ -142,6 +156,7 @@ def measure(plan: Plan) -> Cell:
         malicious=plan.f,
         rounds=plan.rounds,
         seed=plan.seed,
+        root_examples=plan.canaries,
     )
     outcome = simulate(scenario, "vectorised", [label])
     bad = frozenset(outcome.malicious) if label == "defended" else frozenset[str]()
@@ -220,13 +235,14 @@ def _share(reports: Sequence[RoundReport], bad: frozenset[str]) -> float:
 def _quarantined(reports: Sequence[RoundReport], honest: set[str], f: int, rate: float) -> int:
     """How many honest clients the same scores put away when `rate` is asked for."""
     policy = replace(ReputationPolicy(f=f), false_quarantines=rate)
-    tails = {scorer.family: scorer.tail for scorer in standard_scorers(f)}
+    tails = {scorer.family: scorer.tail for scorer in standard_scorers(f, canaries=True)}
     known, gone = dict[str, Reputation](), 0
     for report in reports:
         told = [each for each in report.verdicts if each.client in honest and each.scores]
         surprises = {
             family: surprise(np.array([each.scores[family] for each in told]), tail).tolist()
             for family, tail in tails.items()
+            if told and family in told[0].scores
         }
         for place, verdict in enumerate(told):
             own = {family: values[place] for family, values in surprises.items()}

@@ -22,8 +22,9 @@ def page(cells: Sequence[Cell], command: str) -> str:
     """The whole page."""
     first, policy = cells[0].plan, ReputationPolicy(f=1)
     seeds = len({cell.plan.seed for cell in cells})
+    watched = [cell for cell in cells if cell.plan.canaries]
     lone = [cell for cell in cells if cell.lone not in (None, "malicious")]
-    cells = [cell for cell in cells if cell.plan.lone is None]
+    cells = [cell for cell in cells if cell.plan.lone is None and not cell.plan.canaries]
     lines = [
         "# Who is found, and at what cost to the honest",
         "",
@@ -42,13 +43,15 @@ def page(cells: Sequence[Cell], command: str) -> str:
         "",
         *_honest(cells),
         "",
-        _alone(lone),
+        _alone([cell for cell in lone if not cell.plan.canaries]),
     ]
     for dataset, clients in dict.fromkeys((c.plan.dataset, c.plan.clients) for c in cells):
         own = [c for c in cells if (c.plan.dataset, c.plan.clients) == (dataset, clients)]
-        lines += ["", f"## {dataset}, {clients} clients", "", *_attacks(own)]
+        lines += ["", f"## {dataset}, {clients} clients", "", *_attacks(own, ATTACKS)]
+    if watched:
+        lines += ["", "## With clean data of the server's own", "", *_watched(watched)]
     lines += ["", "## What an operator asks for, and gets", "", *_rates(cells)]
-    lines += ["", "## The scorers' tails", "", *_tails(cells)]
+    lines += ["", "## The scorers' tails", "", *_tails([*cells, *watched])]
     return "\n".join(lines) + "\n"
 
 
@@ -80,20 +83,45 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
     return markdown(["Dirichlet", *heads], rows)
 
 
+def _under(cells: Sequence[Cell]) -> str:
+    attacked = any(cell.plan.attack != NONE for cell in cells)
+    return "with nobody attacking" + (f" and under {_short(ATTACKS[0])}" if attacked else "")
+
+
 def _alone(cells: Sequence[Cell]) -> str:
     ended = Counter(cell.lone for cell in cells)
     extents = [cell.lone_extent for cell in cells]
     told = ", ".join(f"{count} {standing}" for standing, count in ended.most_common())
     return (
         "A client that alone holds a class of ten, the others split by Dirichlet "
-        f"{ALPHAS[-1]:g}, with nobody attacking and under {_short(ATTACKS[0])}: of {len(cells)} "
-        f"runs in which it is honest, it ends {told}. Its updates' extent, the distance from the "
+        f"{ALPHAS[-1]:g}, {_under(cells)}: of {len(cells)} runs in which it is honest, it ends {told}. Its updates' extent, the distance from the "
         "cohort's geometric median as a multiple of the usual one, is in the median round "
         f"{min(extents):.1f} to {max(extents):.1f}."
     )
 
 
-def _attacks(cells: Sequence[Cell]) -> list[str]:
+def _watched(cells: Sequence[Cell]) -> list[str]:
+    """Honest clients and the quieter attacks where behaviour is scored, too."""
+    lone = [cell for cell in cells if cell.lone not in (None, "malicious")]
+    cells = [cell for cell in cells if cell.plan.lone is None]
+    attacks = list(dict.fromkeys(c.plan.attack for c in cells if c.plan.attack != NONE))
+    told = (
+        f"The server keeps {cells[0].plan.canaries} examples of the clients' kind and scores "
+        "behaviour by them (`standard_scorers(f, canaries=True)`). These are the attacks found "
+        "late or not at all without. False quarantines per 1,000 honest client-rounds, in "
+        f"brackets probations: {_per_thousand([c for c in cells if c.plan.attack == NONE])} "
+        "with nobody attacking, "
+        f"{_per_thousand([c for c in cells if c.plan.attack != NONE])} under attack. "
+        + _alone(lone)
+    )
+    lines = [told]
+    for dataset in dict.fromkeys(cell.plan.dataset for cell in cells):
+        own = [cell for cell in cells if cell.plan.dataset == dataset]
+        lines += ["", f"{dataset}, {own[0].plan.clients} clients:", "", *_table(own, attacks)]
+    return lines
+
+
+def _attacks(cells: Sequence[Cell], attacks: Sequence[str]) -> list[str]:
     told = [
         "*Found*: malicious keys quarantined, and the median of the rounds each had taken part in. "
         "*Doubted*: quarantined or put on probation. *Share*: the malicious clients' part of the "
@@ -108,8 +136,12 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
         + ".",
         "",
     ]
+    return told + _table(cells, attacks)
+
+
+def _table(cells: Sequence[Cell], attacks: Sequence[str]) -> list[str]:
     rows = []
-    for attack in ATTACKS:
+    for attack in attacks:
         row = [_short(attack)]
         for alpha in ALPHAS:
             own = [c for c in cells if (c.plan.attack, c.plan.alpha) == (attack, alpha)]
@@ -124,7 +156,7 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
     heads = [
         f"{alpha:g}: {what}" for alpha in ALPHAS for what in ("found", "doubted", "share", "harm")
     ]
-    return told + markdown(["Dirichlet", *heads], rows)
+    return markdown(["Dirichlet", *heads], rows)
 
 
 def _accuracy(cells: Sequence[Cell], alpha: float, attack: str) -> float:
@@ -168,8 +200,10 @@ def _rates(cells: Sequence[Cell]) -> list[str]:
 def _tails(cells: Sequence[Cell]) -> list[str]:
     peace = [cell for cell in cells if cell.plan.attack == NONE]
     rows = []
-    for scorer in standard_scorers(1):
-        found = [cell.tails[scorer.family] for cell in peace]
+    for scorer in standard_scorers(1, canaries=True):
+        found = [cell.tails[scorer.family] for cell in peace if scorer.family in cell.tails]
+        if not found:
+            continue
         row = [scorer.family]
         for place, used in enumerate(scorer.tail):
             values = [each[place] for each in found]

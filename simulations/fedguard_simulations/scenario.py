@@ -81,7 +81,8 @@ class Expectation:
 class Scenario:
     """What is simulated. `partition`, `model`, `attack` and `defence` are expressions.
 
-    `root_examples` are training examples that the server keeps for itself, for FLTrust.
+    `root_examples` are training examples that the server keeps for itself: for FLTrust, and to
+    score behaviour by.
 
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """

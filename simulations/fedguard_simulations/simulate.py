@@ -51,7 +51,8 @@ def policy_of(federation: Federation, run: Run) -> Policy:
     scenario = federation.scenario
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None
-    return Policy(federation.defence(run), standard_scorers(scenario.malicious), reputation)
+    scorers = standard_scorers(scenario.malicious, canaries=scenario.root_examples > 0)
+    return Policy(federation.defence(run), scorers, reputation)
 
 
 def simulate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedguard.scoring import Scorer
 from fedguard_strategies.scorers import (
+    behaviour,
     direction,
     extent,
     magnitude,
@@ -15,12 +16,15 @@ from fedguard_strategies.scorers import (
 __all__ = ["standard_scorers"]
 
 
-def standard_scorers(f: int, size: int = 1024, seed: int = 0) -> tuple[Scorer, ...]:
+def standard_scorers(
+    f: int, size: int = 1024, seed: int = 0, canaries: bool = False
+) -> tuple[Scorer, ...]:
     """One scorer a family, from one pass over the data.
 
     Clients' histories are sketches of `size` numbers drawn by `seed`, which is best kept secret.
+    With `canaries`, clean data of the server's own, behaviour is scored too.
     """
-    return (
+    standard = (
         magnitude(),
         direction(size, seed),
         neighbourhood(f),
@@ -28,3 +32,4 @@ def standard_scorers(f: int, size: int = 1024, seed: int = 0) -> tuple[Scorer, .
         sybil(size, seed),
         temporal(size, seed),
     )
+    return (*standard, behaviour()) if canaries else standard

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fedguard.probes import Context, Statistics, gram, squares
+from fedguard.blocks import InMemory
+from fedguard.probes import Context, Statistics, gram, probe, squares
 from fedguard.scoring import Scorer
 from fedguard.sketches import sketch
 from fedguard.types import Array
 from fedguard_strategies.scorers import (
+    behaviour,
     direction,
     extent,
     histories,
@@ -116,6 +120,26 @@ def test_temporal_finds_who_changed() -> None:
     assert np.abs(np.delete(found, 2)).max() < 4
 
 
+def test_behaviour_averages_what_the_root_says() -> None:
+    """Products with the root are 1, 2, 3, 4 and -10, in every round of five."""
+    rows = np.array([[1.0, 9], [2, -9], [3, 0], [4, 1], [-10, 0]])
+    root = np.array([1.0, 0.0], np.float32)
+    clients = tuple("abcde")
+    (along,) = behaviour().probes
+    memory, past = behaviour().memory, None
+    assert memory
+    past = memory.init()
+    for number in range(1, 6):
+        seen = probe(InMemory(rows), [along], vectors={"root": root})
+        np.testing.assert_allclose(seen.values[along], [1, 2, 3, 4, -10])
+        rounds = replace(seen, context=Context(clients, (None,) * 5))
+        recalled = memory.recall(past, rounds, np.ones(5, bool))
+        found = behaviour().score(rounds, np.ones(5, bool), recalled)
+        wanted = np.minimum((2 - np.array([1, 2, 3, 4, -10])) / 1.4826, 8.0)
+        np.testing.assert_allclose(found, wanted * (1 - 0.8**number))
+        past = memory.learn(past, rounds, recalled)
+
+
 @pytest.mark.parametrize("size", [64, 1024])
 def test_histories_forget_the_absent_and_keep_the_rest(size: int) -> None:
     memory = histories(size, 0)
@@ -130,4 +154,4 @@ def test_histories_forget_the_absent_and_keep_the_rest(size: int) -> None:
             assert past.clients == ("a", "b", "gone")
     assert past.clients == ("a", "b")
     assert past.round == 250
-    np.testing.assert_allclose(past.sketches, 1 / np.sqrt(size), rtol=1e-3)
+    np.testing.assert_allclose(past.values, 1 / np.sqrt(size), rtol=1e-3)

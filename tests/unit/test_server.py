@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from counting import count_passes
@@ -23,8 +25,10 @@ from fedguard import (
     robust_z,
     step,
 )
-from fedguard.errors import DuplicateUpdate, InvalidParameter, StaleCommit
+from fedguard.errors import DuplicateUpdate, InvalidParameter, MissingVector, StaleCommit
+from fedguard.server import rehearse
 from fedguard_strategies.recipes import standard_scorers
+from fedguard_strategies.scorers import behaviour
 
 POLICY = Policy(chain(rules.arc(1), rules.caf(1)), standard_scorers(1))
 
@@ -176,3 +180,32 @@ def test_another_model_starts_anew_but_for_reputations() -> None:
     assert after.reputations["c0"].participations == 2
     assert report.held is None
     assert State.from_bytes(after.to_bytes()).parameters == 50
+
+
+def test_a_scorer_needs_its_vector_before_anyone_trains() -> None:
+    with pytest.raises(MissingVector, match="root"):
+        rehearse(rules.mean(), 5, ("model",), [behaviour()])
+    rehearse(rules.mean(), 5, ("model", "root"), [behaviour()])
+
+
+def test_who_makes_the_model_worse_is_scored_by_the_root() -> None:
+    policy = Policy(rules.caf(1), (behaviour(),))
+    sent = cohort(wild={2: -1.0})
+    root = np.mean([update.delta for update in sent.updates], axis=0)
+    state = State()
+    for _ in range(6):
+        _, report, state = step(state, replace(sent, vectors={"root": root}), policy)
+    scores = {verdict.client: verdict.scores["behaviour"] for verdict in report.verdicts}
+    assert max(scores, key=scores.__getitem__) == "c2"
+    assert scores["c2"] > 3
+    with pytest.raises(MissingVector):
+        step(State(), sent, policy)
+
+
+def test_a_root_that_is_not_finite_costs_nobody_the_round() -> None:
+    policy = Policy(rules.caf(1), (behaviour(),))
+    wild = replace(cohort(), vectors={"root": np.full(40, np.nan)})
+    vector, report, _ = step(State(), wild, policy)
+    assert vector is not None
+    assert len(report.admitted) == 8
+    assert all(verdict.scores["behaviour"] == 0 for verdict in report.verdicts)

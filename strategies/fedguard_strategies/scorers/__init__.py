@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedguard_strategies.scorers.behaviour import behaviour
 from fedguard_strategies.scorers.direction import direction
 from fedguard_strategies.scorers.extent import extent
 from fedguard_strategies.scorers.histories import histories
@@ -10,4 +11,13 @@ from fedguard_strategies.scorers.neighbourhood import neighbourhood
 from fedguard_strategies.scorers.sybil import sybil
 from fedguard_strategies.scorers.temporal import temporal
 
-__all__ = ["direction", "extent", "histories", "magnitude", "neighbourhood", "sybil", "temporal"]
+__all__ = [
+    "behaviour",
+    "direction",
+    "extent",
+    "histories",
+    "magnitude",
+    "neighbourhood",
+    "sybil",
+    "temporal",
+]

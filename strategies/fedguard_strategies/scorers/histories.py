@@ -14,29 +14,16 @@ from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
 from fedguard_strategies.geometric_median import weiszfeld
 from fedguard_strategies.geometry import cosines
+from fedguard_strategies.scorers.roster import Roster
 
-__all__ = ["Histories", "Recalled", "histories", "noise_of", "unit"]
+__all__ = ["Recalled", "histories", "noise_of", "unit"]
 
 KEEP = 0.9
 """Of the past, in each round: the last ten rounds are two thirds of a history."""
-FORGET_AFTER = 200
-"""Rounds of absence after which a client's history is dropped."""
 ENOUGH = 1e-4
 """How far a weight of the median may still be off, as a part of an even share."""
 
 Sketches = NDArray[np.float32]
-
-
-class Histories(NamedTuple):
-    """Of each client, by name: the round it was last seen in, and the average of its unit rows.
-
-    `sketches` has shape (clients, k); float16 is finer than a sketch is.
-    """
-
-    round: int
-    clients: tuple[str, ...]
-    last: NDArray[np.int64]
-    sketches: NDArray[np.float16]
 
 
 class Recalled(NamedTuple):
@@ -68,12 +55,13 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
     """
     sketched = sketch(size, seed)
 
-    def init() -> Histories:
-        return Histories(0, (), np.zeros(0, np.int64), np.zeros((0, size), np.float16))
+    def init() -> Roster:
+        return Roster.empty(np.zeros((0, size), np.float16))  # finer than a sketch is
 
-    def recall(past: Histories, rows: Statistics, among: Rows) -> Recalled:
+    def recall(past: Roster, rows: Statistics, among: Rows) -> Recalled:
         units = unit(rows.values[sketched].astype(np.float32))
-        before, known = _of(past, rows.whose("histories").clients)
+        before, known = past.of(rows.whose("histories").clients)
+        before = before.astype(np.float32)
         keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
         joined = keep * before
         joined += (np.float32(1.0) - keep) * units
@@ -84,34 +72,10 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
             weights[among] = weiszfeld(angles, tolerance=ENOUGH / len(angles))
         return Recalled(units, before, known, joined, gram, weights)
 
-    def learn(past: Histories, rows: Statistics, recalled: Recalled) -> Histories:
-        now, clients = past.round + 1, rows.whose("histories").clients
-        here = set(clients)
-        absent = [
-            place
-            for place, client in enumerate(past.clients)
-            if client not in here and now - past.last[place] <= FORGET_AFTER
-        ]
-        names = [*clients, *(past.clients[place] for place in absent)]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        last = np.concatenate([np.full(len(clients), now, np.int64), past.last[absent]])
-        sketches = np.concatenate([recalled.joined.astype(np.float16), past.sketches[absent]])
-        ordered = tuple(names[place] for place in order)
-        return Histories(now, ordered, last[order], sketches[order])
+    def learn(past: Roster, rows: Statistics, recalled: Recalled) -> Roster:
+        return past.after(rows.whose("histories").clients, recalled.joined.astype(np.float16))
 
     return Memory(f"histories(size={size}, seed={seed})", init, recall, learn, (sketched,))
-
-
-def _of(past: Histories, clients: tuple[str, ...]) -> tuple[Sketches, Rows]:
-    """The histories of some clients, zeros for who has none, and who has one."""
-    places = {client: place for place, client in enumerate(past.clients)}
-    found = np.array([places.get(client, -1) for client in clients], np.intp)
-    known = found >= 0
-    if not known.any():
-        return np.zeros((len(clients), past.sketches.shape[1]), np.float32), known
-    rows = past.sketches[found].astype(np.float32)
-    rows[~known] = 0.0
-    return rows, known
 
 
 def noise_of(size: int) -> float:
