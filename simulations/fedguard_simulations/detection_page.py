@@ -94,8 +94,9 @@ def _alone(cells: Sequence[Cell]) -> str:
     told = ", ".join(f"{count} {standing}" for standing, count in ended.most_common())
     return (
         "A client that alone holds a class of ten, the others split by Dirichlet "
-        f"{ALPHAS[-1]:g}, {_under(cells)}: of {len(cells)} runs in which it is honest, it ends {told}. Its updates' extent, the distance from the "
-        "cohort's geometric median as a multiple of the usual one, is in the median round "
+        f"{ALPHAS[-1]:g}, {_under(cells)}: of {len(cells)} runs in which it is honest, it ends "
+        f"{told}. Its updates' extent, the distance from the cohort's geometric median as a "
+        "multiple of the usual one, is in the median round "
         f"{min(extents):.1f} to {max(extents):.1f}."
     )
 
