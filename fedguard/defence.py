@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedguard.acts import Act, Blockwise, Linear, Program
-from fedguard.blocks import Blocks, InMemory, one_blas_thread
+from fedguard.blocks import Blocks, InMemory, blocks_of, one_blas_thread
 from fedguard.errors import (
     CannotAggregate,
     InvalidParameter,
@@ -319,12 +319,17 @@ def aggregate(
         raise InvalidParameter(f"a defence is made by a factory, as krum(f=1); got {defence!r}")
     if isinstance(cohort, Cohort):
         context = context or Context.of(cohort)
-        cohort = [update.delta for update in cohort.updates]
-    blocks = cohort if isinstance(cohort, Blocks) else InMemory(_rows(cohort))
+    blocks = _blocks(cohort)
     rows, states, weights = transform(defence, blocks, state, statistics, context)
     if len(rows) != 1:
         raise NotARule(defence.name, len(rows))
     return Aggregate(rows[0], states, None if weights is None else weights[0])
+
+
+def _blocks(cohort: Cohort | Blocks | Array | Iterable[Vector]) -> Blocks:
+    if isinstance(cohort, Cohort):
+        return blocks_of(cohort.rows)
+    return cohort if isinstance(cohort, Blocks) else InMemory(_rows(cohort))
 
 
 def _rows(cohort: Array | Iterable[Vector]) -> Array | list[Vector]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,12 @@ class Update:
     """One client's contribution to one round.
 
     `delta` is the client's parameters minus the global model's: shape (d,), a real float dtype,
-    in the model's units. `num_examples` is what the client *claims*; nothing trusts it.
+    in the model's units, or the .npy file that holds it. `num_examples` is what the client
+    *claims*; nothing trusts it.
     """
 
     client: str
-    delta: Vector
+    delta: Vector | Path
     num_examples: int | None = None
 
 
@@ -83,6 +85,15 @@ class Cohort:
     @property
     def clients(self) -> tuple[str, ...]:
         return tuple(update.client for update in self.updates)
+
+    @property
+    def rows(self) -> list[Vector | Path]:
+        return [update.delta for update in self.updates]
+
+    @property
+    def asked(self) -> int:
+        """How many sent an update or did not."""
+        return len(self.updates) + len(self.faults)
 
 
 class Standing(StrEnum):
@@ -151,6 +162,11 @@ class RoundReport:
     def to_bytes(self) -> bytes:
         """The report as JSON, the same bytes each time: what the audit log holds."""
         return to_json(self)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the model is another one after the round."""
+        return self.held is None and self.norm > 0
 
     @property
     def admitted(self) -> tuple[str, ...]:

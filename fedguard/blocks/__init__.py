@@ -9,6 +9,7 @@ from fedguard.blocks.debug import Debug
 from fedguard.blocks.dtypes import to_numpy
 from fedguard.blocks.in_memory import InMemory
 from fedguard.blocks.memmap import Memmap
+from fedguard.blocks.of_rows import blocks_of
 from fedguard.blocks.protocol import Blocks, BlockSum, OnBlock, Terms, canonical_columns
 from fedguard.blocks.threads import one_blas_thread
 
@@ -20,6 +21,7 @@ __all__ = [
     "Memmap",
     "OnBlock",
     "Terms",
+    "blocks_of",
     "canonical_columns",
     "one_blas_thread",
     "to_numpy",

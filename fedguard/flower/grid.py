@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable
-from logging import WARNING
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from logging import INFO, WARNING
 from typing import Any
 
-from flwr.app import Error, Message, RecordDict
+import httpx
+from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
+
+from fedguard.flower.wire import Allowance, Parcel, TooLarge, wire_of
 
 __all__ = ["GridAround", "GridFault", "GuardedGrid"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0
+TELL_EVERY = 10.0
+"""Seconds between words on how many have replied."""
+FAULTS: dict[type[Exception], str] = {TooLarge: "too-large", ObjectPullError: "incomplete"}
+"""What an error says of a reply; anything else says that it cannot be read."""
 
 
 class GridFault(Error):
@@ -69,48 +79,110 @@ class GridAround(Grid):
 class GuardedGrid(GridAround):
     """Send every message once, pull every reply alone, and take its sender from whom was asked.
 
-    A reply that cannot be pulled, or that names another node as its source, comes back as an
-    error of the node that really sent it; it cannot end the run or speak for somebody else.
+    A reply that cannot be read, is larger than one that carries `model`, or names another node as
+    its source, comes back as an error of the node that really sent it; it cannot end the run, speak
+    for somebody else, or hold up the others while it is uploaded.
     """
+
+    def __init__(
+        self,
+        grid: Grid,
+        model: ArrayRecord,
+        quorum: float = 1.0,
+        patience: float | None = None,
+    ) -> None:
+        super().__init__(grid)
+        self._wire = wire_of(grid, Allowance.of(model))
+        self._quorum = quorum
+        self._patience = math.inf if patience is None else patience
+        self._late: dict[str, Message] = {}
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> list[Message]:
-        """Replies in the order they came, at most one per message; those missing stay away."""
-        replies: list[Message] = []
+    ) -> Iterator[Message]:
+        """Replies as they come, at most one per message; those missing at the end stay away.
+
+        All messages are sent when this returns; the time runs from then. When a share `quorum` has
+        replied, the others have at most `patience` seconds more.
+        """
+        unsent: list[Message] = []
         waiting: dict[str, Message] = {}
         for message in messages:
             message_id = self._push(message)
             if message_id:
                 waiting[message_id] = message
             else:
-                replies.append(_fault(message, "not-sent", "the SuperLink did not take it"))
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = FIRST_PAUSE
+                unsent.append(_fault(message, "not-sent", "the SuperLink did not take it"))
+        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+        return self._replies(unsent, waiting, deadline)
+
+    def _replies(
+        self, unsent: list[Message], waiting: dict[str, Message], deadline: float
+    ) -> Iterator[Message]:
+        self._drop_late()
+        yield from unsent
+        parcels: dict[str, Parcel] = {}
+        asked, pause = len(waiting), FIRST_PAUSE
+        told = time.monotonic()
         while waiting:
-            arrived = [reply for each in list(waiting) if (reply := self._pull(each, waiting))]
-            replies.extend(arrived)
-            if not waiting or (deadline is not None and time.monotonic() >= deadline):
+            before = len(waiting)
+            for message_id in list(waiting):
+                reply = self._pull(message_id, waiting[message_id], parcels)
+                if reply:
+                    del waiting[message_id]
+                    yield reply
+            now = time.monotonic()
+            if asked - len(waiting) >= self._quorum * asked:
+                deadline = min(deadline, now + self._patience)
+            if not waiting or now >= deadline:
                 break
-            pause = FIRST_PAUSE if arrived else min(1.5 * pause, LONGEST_PAUSE)
-            time.sleep(pause)
-        return replies
+            if now - told >= TELL_EVERY:
+                left = f", {deadline - now:.0f} s left" if deadline < math.inf else ""
+                log(INFO, "%s of %s replies%s", asked - len(waiting), asked, left)
+                told = now
+            pause = FIRST_PAUSE if len(waiting) < before else min(1.5 * pause, LONGEST_PAUSE)
+            time.sleep(min(pause, deadline - now))
+        for message_id, message in waiting.items():
+            if message_id in parcels:
+                yield _fault(message, "incomplete", "its upload did not end in time")
+            else:
+                self._late[message_id] = message
+
+    def _drop_late(self) -> None:
+        """Take replies to earlier rounds off the SuperLink; they count for nothing."""
+        for message_id, message in list(self._late.items()):
+            with suppress(Exception):
+                if (parcel := self._wire.announced(message_id)) is None:
+                    continue
+                parcel.opened()
+            log(WARNING, "the reply of node %s came too late", message.metadata.dst_node_id)
+            del self._late[message_id]
 
     def _push(self, message: Message) -> str | None:
         ids = list(self._grid.push_messages([message]))
         return ids[0] if ids else None
 
-    def _pull(self, message_id: str, waiting: dict[str, Message]) -> Message | None:
-        asked = waiting[message_id]
+    def _pull(self, message_id: str, asked: Message, parcels: dict[str, Parcel]) -> Message | None:
         try:
-            pulled = list(self._grid.pull_messages([message_id]))
-            reply = _attributed(pulled[0], asked) if pulled else None
+            if message_id not in parcels:
+                parcel = self._wire.announced(message_id)
+                if parcel is None:
+                    return None
+                parcels[message_id] = parcel
+            reply = parcels[message_id].opened()
+            found = _attributed(reply, asked) if reply else None
+        except httpx.HTTPError as error:  # the SuperLink's, not the node's
+            log(WARNING, "the SuperLink does not answer: %s", error)
+            return None
         except Exception as error:  # a hostile reply may raise anything while it is inflated
-            log(WARNING, "reply of node %s cannot be read", asked.metadata.dst_node_id)
-            reply = _fault(asked, "unreadable", repr(error))
-        if reply:
-            del waiting[message_id]
-        return reply
+            fault = next(
+                (name for kind, name in FAULTS.items() if isinstance(error, kind)), "unreadable"
+            )
+            log(WARNING, "reply of node %s: %s", asked.metadata.dst_node_id, fault)
+            found = _fault(asked, fault, repr(error))
+        if found:
+            parcels.pop(message_id, None)
+        return found
 
 
 def _fault(asked: Message, fault: str, reason: str) -> Message:

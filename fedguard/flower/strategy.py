@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO, WARNING
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from fedguard.errors import CannotAggregate, InvalidParameter
 from fedguard.flower.grid import GridFault, GuardedGrid
 from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
+from fedguard.flower.spool import Spool
 from fedguard.server import Policy, commit_round, rehearse
 from fedguard.state import MemoryStore, Receipt, RoundRecord, StateStore
 from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
@@ -38,14 +40,14 @@ def _ignore(_: RoundReport) -> None:
     """Nobody listens."""
 
 
-def _receipt(arrays: ArrayRecord, layout: Layout, server_round: int) -> Receipt:
+def _receipt(arrays: ArrayRecord, layout: Layout, version: int) -> Receipt:
     """What came, by the hash of its arrays' bytes in the model's order."""
     digest, size = hashlib.sha256(), 0
     for entry in layout.entries:
         data = arrays[entry.name].data
         digest.update(data)
         size += len(data)
-    return Receipt(digest.hexdigest(), size, time.time(), server_round)
+    return Receipt(digest.hexdigest(), size, time.time(), version)
 
 
 def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[str, Any]:
@@ -70,6 +72,12 @@ class GuardedStrategy(Strategy):
     `root(arrays, round)` trains the model on clean data of the server's own and returns it; only
     rules and scorers that say so need it (FLTrust, behaviour).
 
+    Replies are taken as they come and let go; the updates of a round that would need more than
+    `memory` bytes lie on disk, in `spool` or where temporary files do. Once the policy's quorum has
+    replied, the others have `patience` seconds more, or until Flower's timeout if it is None.
+    An update longer than `longest` (Euclidean norm), of another round, or sent before on an older
+    model is a fault.
+
     Source: the message API of flwr.serverapp.strategy
     """
 
@@ -86,6 +94,10 @@ class GuardedStrategy(Strategy):
         on_round: Callable[[RoundReport], None] = _ignore,
         root: Callable[[ArrayRecord, int], ArrayRecord] | None = None,
         seed: int = 0,
+        patience: float | None = None,
+        longest: float | None = None,
+        memory: int = 4 << 30,
+        spool: Path | None = None,
         arrays_key: str = "arrays",
         config_key: str = "config",
     ) -> None:
@@ -99,6 +111,8 @@ class GuardedStrategy(Strategy):
         self._name_of, self._on_round, self._seed = name_of, on_round, seed
         self._arrays_key, self._config_key = arrays_key, config_key
         self._root = root
+        self._patience, self._longest = patience, longest
+        self._memory, self._spool = memory, spool
         self._asked: dict[int, str] = {}
         self._model = ArrayRecord()
 
@@ -106,7 +120,8 @@ class GuardedStrategy(Strategy):
         """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower."""
         Layout.of(initial_arrays)  # refused before anyone trains on it
         self._rehearse()
-        return super().start(GuardedGrid(grid), initial_arrays, *args, **kwargs)
+        guarded = GuardedGrid(grid, initial_arrays, self.policy.quorum, self._patience)
+        return super().start(guarded, initial_arrays, *args, **kwargs)
 
     def summary(self) -> None:
         log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
@@ -125,7 +140,14 @@ class GuardedStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Admit, aggregate, commit, tell; (None, metrics) holds the model where it is."""
         layout = Layout.of(self._model)
-        cohort, receipts = self._cohort(layout, replies, server_round)
+        size = layout.d * layout.dtype.itemsize
+        with Spool(len(self._asked), size, self._memory, self._spool) as spool:
+            return self._round(server_round, layout, replies, spool)
+
+    def _round(
+        self, server_round: int, layout: Layout, replies: Iterable[Message], spool: Spool
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        cohort, receipts = self._cohort(layout, replies, server_round, spool)
         moved: list[ArrayRecord] = []
 
         def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
@@ -216,10 +238,11 @@ class GuardedStrategy(Strategy):
                 break
 
     def _cohort(
-        self, layout: Layout, replies: Iterable[Message], server_round: int
+        self, layout: Layout, replies: Iterable[Message], server_round: int, spool: Spool
     ) -> tuple[Cohort, dict[str, Receipt]]:
-        """What the replies come to, and what of each was received."""
+        """What the replies come to, one by one as they arrive, and what of each was received."""
         base, receipts = layout.flat(self._model), dict[str, Receipt]()
+        version = self.store.version
         silent, updates, faults = dict(self._asked), [], []
         for reply in replies:
             client = silent.pop(reply.metadata.src_node_id, None)
@@ -227,9 +250,15 @@ class GuardedStrategy(Strategy):
                 log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
                 continue
             try:
-                update = self._update(client, reply, layout, base)
-                arrays = reply.content.array_records[self._arrays_key]
-                receipts[client] = _receipt(arrays, layout, server_round)
+                arrays = self._arrays_of(reply, server_round)
+                delta, receipt = (
+                    self._delta(layout, arrays, base),
+                    _receipt(arrays, layout, version),
+                )
+                for number in self.store.sent_before([receipt.sha256], version).values():
+                    raise Unusable("replayed", f"the very update of round {number}")
+                update = Update(client, spool.keep(delta), claimed_examples(reply.content))
+                receipts[client] = receipt
                 updates.append(update)  # last: a client has an update or a fault, never both
             except Unusable as error:
                 faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
@@ -241,7 +270,8 @@ class GuardedStrategy(Strategy):
             vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
         return Cohort.of(updates, faults, vectors), receipts
 
-    def _update(self, client: str, reply: Message, layout: Layout, base: Vector) -> Update:
+    def _arrays_of(self, reply: Message, server_round: int) -> ArrayRecord:
+        """What a reply brings for this round. Raises `Unusable`."""
         if reply.has_error():
             error = reply.error
             reason = error.fault if isinstance(error, GridFault) else "client-error"
@@ -250,9 +280,20 @@ class GuardedStrategy(Strategy):
         arrays = content.array_records.get(self._arrays_key)
         if arrays is None:
             raise Unusable("keys", f"the reply has no ArrayRecord {self._arrays_key!r}")
+        told = reported_metrics(content).get("server-round", server_round)
+        if told != server_round:
+            raise Unusable("stale", f"trained for round {told:g}, this is {server_round}")
+        return arrays
+
+    def _delta(self, layout: Layout, arrays: ArrayRecord, base: Vector) -> Vector:
+        """What a client's parameters change. Raises `Unusable`."""
+        delta = layout.flat(arrays)
         with np.errstate(over="ignore", invalid="ignore"):
-            delta = layout.flat(arrays) - base
-        return Update(client, delta, claimed_examples(content))
+            delta -= base
+            length = float(np.linalg.norm(delta))
+        if self._longest is not None and length > self._longest:
+            raise Unusable("too-long", f"its norm is {length:.4g}, {self._longest:g} is allowed")
+        return delta
 
     def _tell(self, report: RoundReport) -> None:
         for change in report.changes:

@@ -17,7 +17,17 @@ from fedguard.types import Change, Cohort, Standing
 __all__ = ["HARD_FAULTS", "Judged", "judged", "overruled"]
 
 HARD_FAULTS = frozenset(
-    {"spoofed-source", "unreadable", "encoding", "keys", "shape", "dtype", "non-finite"}
+    {
+        "spoofed-source",
+        "unreadable",
+        "too-large",
+        "encoding",
+        "keys",
+        "shape",
+        "dtype",
+        "non-finite",
+        "replayed",
+    }
 )
 """Faults that an honest client of the right version does not commit; others are of the network."""
 NEW = Reputation()

@@ -22,13 +22,15 @@ class Policy:
     """The defence, who scores, and whether evidence acts.
 
     Scores of all families together make suspects, of whom a share `discovery_rate` may be honest.
-    Suspicion is told; only with a `reputation` policy do rounds of evidence act.
+    Suspicion is told; only with a `reputation` policy do rounds of evidence act. When fewer than a
+    share `quorum` of the clients asked are admitted, the round is held.
     """
 
     defence: Defence
     scorers: tuple[Scorer, ...] = ()
     reputation: ReputationPolicy | None = None
     discovery_rate: float = 0.05
+    quorum: float = 0.5
 
     def __post_init__(self) -> None:
         """One scorer a family: a verdict has one score for each."""
@@ -37,6 +39,8 @@ class Policy:
             raise InvalidParameter(f"one scorer a family, got {sorted(families)}")
         if not 0 < self.discovery_rate < 1:
             raise InvalidParameter(f"discovery_rate must lie in (0, 1), got {self.discovery_rate}")
+        if not 0 <= self.quorum <= 1:
+            raise InvalidParameter(f"quorum must lie in [0, 1], got {self.quorum}")
 
 
 def rehearse(

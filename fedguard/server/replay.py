@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from fedguard.config import Factories, parse_expression
 from fedguard.reputation import ReputationPolicy
@@ -25,12 +29,13 @@ class Inputs(NamedTuple):
     scorers: tuple[str, ...]
     reputation: ReputationPolicy | None
     discovery_rate: float
+    quorum: float
 
     def policy(self, rules: Factories, scorers: Factories) -> Policy:
         """The policy, made anew from named factories. Raises `UnknownName` for those not there."""
         made = [parse_expression(each, scorers, "scorer") for each in self.scorers]
         defence = parse_expression(self.defence, rules, "rule")
-        return Policy(defence, tuple(made), self.reputation, self.discovery_rate)
+        return Policy(defence, tuple(made), self.reputation, self.discovery_rate, self.quorum)
 
 
 def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], bytes]:
@@ -38,10 +43,19 @@ def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], 
 
     def make() -> bytes:
         scorers = tuple(scorer.name for scorer in policy.scorers)
-        own = (policy.defence.name, scorers, policy.reputation, policy.discovery_rate)
-        return pack(Inputs(state, cohort, *own))
+        own = (policy.reputation, policy.discovery_rate, policy.quorum)
+        return pack(Inputs(state, _in_memory(cohort), policy.defence.name, scorers, *own))
 
     return make
+
+
+def _in_memory(cohort: Cohort) -> Cohort:
+    """The same cohort with its rows read from disk."""
+    updates = [
+        replace(each, delta=np.load(each.delta)) if isinstance(each.delta, Path) else each
+        for each in cohort.updates
+    ]
+    return replace(cohort, updates=tuple(updates))
 
 
 def replayed(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedguard.blocks import InMemory
+from fedguard.blocks import Blocks
 from fedguard.blocks.threads import available_cores, share_out
 from fedguard.defence import initial_state, stages_of, survey
 from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
@@ -32,7 +32,7 @@ class Scored(NamedTuple):
     are by family, 0 for rows that are not finite. `asked` are the defence's probes.
     """
 
-    blocks: InMemory
+    blocks: Blocks
     context: Context
     defence: tuple[Any, ...]
     statistics: Statistics
@@ -56,9 +56,15 @@ class Scored(NamedTuple):
         return replace(whole, values=kept)
 
 
-def scored(state: State, cohort: Cohort, policy: Policy, known: Mapping[str, Reputation]) -> Scored:
+def scored(
+    state: State,
+    blocks: Blocks,
+    cohort: Cohort,
+    policy: Policy,
+    known: Mapping[str, Reputation],
+) -> Scored:
     """Probe once, for the defence and every scorer; score first, learn later."""
-    blocks, context = InMemory([update.delta for update in cohort.updates]), Context.of(cohort)
+    context = Context.of(cohort)
     remembered = initial_state(policy.defence)
     if state.defence is not None and state.rule == policy.defence.name:
         remembered = state.defence

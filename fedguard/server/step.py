@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedguard.blocks import one_blas_thread
+from fedguard.blocks import blocks_of, one_blas_thread
 from fedguard.defence import Aggregate, Linear, Stage, aggregate, chain, stages_of
 from fedguard.errors import CannotAggregate
 from fedguard.probes import Statistics
@@ -33,18 +33,21 @@ def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, R
     run, or more clients than the policy allows would be quarantined at once, the round is held:
     the model stays and the report says why.
     """
-    if cohort.updates:
-        state = state.of_model(cohort.updates[0].delta.size)
     with one_blas_thread():
         return _step(state, cohort, policy)
 
 
 def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
-    seen = scored(state, cohort, policy, overruled(state)) if cohort.updates else None
+    seen = None
+    if cohort.updates:
+        blocks = blocks_of(cohort.rows)
+        state = state.of_model(blocks.d)
+        seen = scored(state, blocks, cohort, policy, overruled(state))
     judgement = judged(state, cohort, policy, seen)
     admitted = _admitted(seen, judgement) if seen else []
-    outcome: Aggregate | str = judgement.held or NOBODY
-    if seen and admitted and not judgement.held:
+    held = judgement.held or _too_few(len(admitted), cohort, policy)
+    outcome: Aggregate | str = held or NOBODY
+    if seen and not held:
         outcome = _aggregate(policy, seen, admitted, judgement)
     result = outcome if isinstance(outcome, Aggregate) else None
     report = RoundReport(
@@ -69,6 +72,18 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
         judgement.reputations,
     )
     return (result.vector if result else None), report, after
+
+
+def _too_few(admitted: int, cohort: Cohort, policy: Policy) -> str | None:
+    """Why so few are not enough, if they are not."""
+    if not admitted:
+        return NOBODY
+    if admitted < policy.quorum * cohort.asked:
+        return (
+            f"{admitted} of the {cohort.asked} clients asked are admitted, fewer than the quorum "
+            f"of {policy.quorum:.0%}"
+        )
+    return None
 
 
 def _admitted(seen: Scored, judgement: Judged) -> list[int]:

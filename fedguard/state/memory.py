@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class MemoryStore:
         self._state, self._clock = State(), clock
         self._reports: list[RoundReport] = []
         self._overrides: dict[str, Override] = {}
+        self._sent: dict[str, tuple[int, int]] = {}
 
     def load(self) -> State:
         now, following = self._clock(), self._state.round + 1
@@ -42,8 +43,18 @@ class MemoryStore:
             return
         if stored != expected_round or state.round != expected_round + 1:
             raise StaleCommit(expected_round, stored)
+        for receipt in record.receipts.values():
+            self._sent.setdefault(receipt.sha256, (report.round, receipt.model_version))
         self._reports.append(report)
         self._state = state
+
+    @property
+    def version(self) -> int:
+        return max((each.round for each in self._reports if each.moved), default=0)
+
+    def sent_before(self, digests: Collection[str], version: int) -> Mapping[str, int]:
+        found = {each: self._sent[each] for each in digests if each in self._sent}
+        return {each: number for each, (number, model) in found.items() if model < version}
 
     def override(self, override: Override) -> None:
         if override.action is not Action.NOTE:

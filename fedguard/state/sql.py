@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 
 from fedguard.audit import Signer
 from fedguard.canonical import to_json
@@ -124,6 +124,23 @@ class SqlStore:
         self._last = data, state
         for name in dropped:
             self.blobs.drop(name)
+
+    @property
+    def version(self) -> int:
+        moved = rounds.c.held.is_(None) & (rounds.c.norm > 0)
+        query = self._own(rounds, func.max(rounds.c.number)).where(moved)
+        with reading(self.engine) as connection:
+            return int(connection.scalars(query).one() or 0)
+
+    def sent_before(self, digests: Collection[str], version: int) -> Mapping[str, int]:
+        table = tables.verdicts
+        query = (
+            self._own(table, table.c.sha256, func.min(table.c.round))
+            .where(table.c.sha256.in_(digests), table.c.model_version < version)
+            .group_by(table.c.sha256)
+        )
+        with reading(self.engine) as connection:
+            return {digest: number for digest, number in connection.execute(query)}  # noqa: C416
 
     def override(self, override: Override) -> None:
         now = self._clock()

@@ -114,6 +114,7 @@ verdicts = Table(
     PrimaryKeyConstraint("federation", "client", "round"),  # a client's history lies together
     ForeignKeyConstraint(["federation", "round"], ["rounds.federation", "rounds.number"]),
     Index("ix_verdicts_round", "federation", "round"),
+    Index("ix_verdicts_sha256", "federation", "sha256"),  # an update that was sent before
 )
 states = Table(
     "states",

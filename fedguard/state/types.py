@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -54,7 +54,10 @@ class State:
 
 
 class Receipt(NamedTuple):
-    """What came from one client: the hash and size of its update's bytes, when, on which model."""
+    """What came from one client: the hash and size of its update's bytes, when, on which model.
+
+    `model_version` is the last round before that moved the model.
+    """
 
     sha256: str
     size: int
@@ -99,6 +102,16 @@ class StateStore(Protocol):
 
         `expected_round` is the number of rounds the caller's `step` started from. Committing the
         same round's same report again does nothing; anything else raises `StaleCommit`.
+        """
+
+    @property
+    def version(self) -> int:
+        """The last round that moved the model, 0 before one did."""
+
+    def sent_before(self, digests: Collection[str], version: int) -> Mapping[str, int]:
+        """Of some updates' hashes, those received on a model older than `version`: in which round.
+
+        As far as rounds are remembered.
         """
 
     def override(self, override: Override) -> None:

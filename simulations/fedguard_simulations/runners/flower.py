@@ -100,9 +100,10 @@ def call_the_roll(grid: Grid, count: int) -> dict[int, int]:
         time.sleep(0.1)
     questions = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
     remaining = max(deadline - time.monotonic(), 1.0)
+    guarded = GuardedGrid(grid, ArrayRecord())
     answers = {
         reply.metadata.src_node_id: reply.content.metric_records["node"]["partition-id"]
-        for reply in GuardedGrid(grid).send_and_receive(questions, timeout=remaining)
+        for reply in guarded.send_and_receive(questions, timeout=remaining)
         if reply.has_content() and "node" in reply.content.metric_records
     }
     partitions = {node: int(str(partition)) for node, partition in answers.items()}
