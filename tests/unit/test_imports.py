@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"fedguard.cli"},
     {"fedguard_simulations"},
     {"fedguard_strategies", "fedguard_clients", "fedguard.testing"},
-    {"fedguard.flower"},
+    {"fedguard.flower", "fedguard.deploy"},
     {"fedguard"},  # the package's own front page
     {"fedguard.server"},
     {"fedguard.state", "fedguard.config"},
@@ -39,7 +39,7 @@ LAYERS: list[set[str]] = [
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),
     "alembic": ("fedguard.state",),
-    "cryptography": ("fedguard.audit",),
+    "cryptography": ("fedguard.audit", "fedguard.deploy"),
     "orjson": ("fedguard.canonical",),
     "msgpack": ("fedguard.state.codec",),
     "ray": ("fedguard.blocks.ray_shards",),

@@ -1,0 +1,93 @@
+"""Programs started in groups of their own, so that stopping one leaves none of its children."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from fedguard.errors import FedguardError
+
+__all__ = ["NotUp", "Program", "free_port", "program_of"]
+
+GRACE = 15.0
+"""Seconds that a program has to end by itself."""
+
+
+class NotUp(FedguardError):
+    """A program did not come up, or ended early."""
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def program_of(name: str) -> str:
+    """The path of a command, beside this Python first. Raises `NotUp`."""
+    beside = Path(sys.executable).parent
+    found = shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    if not found:
+        raise NotUp(f"{name} is neither beside {sys.executable} nor on the PATH")
+    return found
+
+
+class Program:
+    """A running program with its output in a file."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, env: Mapping[str, str], cwd: Path
+    ) -> None:
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [program_of(command[0]), *command[1:]],
+                cwd=cwd,
+                env=dict(env),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_for(self, port: int, patience: float = 60.0) -> None:
+        """Until it listens on a port. Raises `NotUp` with the end of its output."""
+        deadline = time.monotonic() + patience
+        while self.running and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise NotUp(f"{self.name} did not come up; {self.log} ends with:\n{self.tail()}")
+
+    def tail(self, lines: int = 20) -> str:
+        text = self.log.read_text(encoding="utf8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and all of its children."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+    def stop(self) -> None:
+        """Ask it to end, and end it if it does not."""
+        self.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE)
+        self.signal(signal.SIGKILL)  # children that outlived it, too
+        self.process.wait()
