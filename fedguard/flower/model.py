@@ -82,6 +82,14 @@ class Layout:
             raise ConfigError("the global model has no float parameter to aggregate")
         return cls(tuple(entries), start, np.result_type(*dtypes))
 
+    def fits(self, other: Layout) -> bool:
+        """Whether models of the other are models of this one: names, shapes and dtypes."""
+        mine, others = (
+            {entry.name: (entry.shape, entry.dtype) for entry in each.entries}
+            for each in (self, other)
+        )
+        return mine == others
+
     def flat(self, arrays: ArrayRecord) -> Vector:
         """The learned parameters as one vector, shape (d,). Raises `Unusable`."""
         if set(arrays) != {entry.name for entry in self.entries}:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
@@ -115,13 +123,57 @@ class GuardedStrategy(Strategy):
         self._memory, self._spool = memory, spool
         self._asked: dict[int, str] = {}
         self._model = ArrayRecord()
+        self._done = 0
 
-    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Result:
-        """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower."""
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower.
+
+        A store that holds models goes on where it stopped: from its newest model, with the rounds
+        that are left of `num_rounds`, numbered as if nothing had happened. Round 0 of the results
+        is then the last of those done before.
+        """
         Layout.of(initial_arrays)  # refused before anyone trains on it
         self._rehearse()
-        guarded = GuardedGrid(grid, initial_arrays, self.policy.quorum, self._patience)
-        return super().start(guarded, initial_arrays, *args, **kwargs)
+        arrays, self._done = self._resumed(initial_arrays)
+        left = max(num_rounds - self._done, 0)
+        if self._done:
+            log(INFO, "%s rounds are done, %s of %s are left", self._done, left, num_rounds)
+        guarded = GuardedGrid(grid, arrays, self.policy.quorum, self._patience)
+        evaluate = None if evaluate_fn is None else self._numbered(evaluate_fn)
+        result = super().start(
+            guarded, arrays, left, timeout, train_config, evaluate_config, evaluate
+        )
+        if self._done and not len(result.arrays):
+            result.arrays = arrays
+        return result
+
+    def _resumed(self, initial: ArrayRecord) -> tuple[ArrayRecord, int]:
+        """What to begin with, and how many rounds were done before."""
+        kept = self.store.newest_model()
+        if kept is None:
+            return initial, 0
+        arrays = ArrayRecord({name: Array(values) for name, values in kept.items()})
+        if not Layout.of(arrays).fits(Layout.of(initial)):
+            log(WARNING, "the store's model is another one: the rounds begin with the app's")
+            return initial, self.store.done
+        return arrays, self.store.done
+
+    def _numbered(
+        self, evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None]
+    ) -> Callable[[int, ArrayRecord], MetricRecord | None]:
+        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            return evaluate_fn(self._done + server_round, arrays)
+
+        return evaluate
 
     def summary(self) -> None:
         log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
@@ -130,6 +182,7 @@ class GuardedStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
+        server_round += self._done
         self._model = arrays
         nodes = self._wait_for_nodes(grid)
         self._asked = self._sample(nodes, "train", server_round)
@@ -139,6 +192,7 @@ class GuardedStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Admit, aggregate, commit, tell; (None, metrics) holds the model where it is."""
+        server_round += self._done
         layout = Layout.of(self._model)
         size = layout.d * layout.dtype.itemsize
         with Spool(len(self._asked), size, self._memory, self._spool) as spool:
@@ -176,6 +230,7 @@ class GuardedStrategy(Strategy):
     ) -> Iterable[Message]:
         if not self._fractions["evaluate"]:
             return []
+        server_round += self._done
         asked = self._sample(list(grid.get_nodes()), "evaluate", server_round)
         return self._messages(asked, arrays, config, server_round, MessageType.EVALUATE)
 

@@ -48,6 +48,13 @@ class MemoryStore:
         self._reports.append(report)
         self._state = state
 
+    def newest_model(self) -> Mapping[str, NDArray[Any]] | None:
+        return None
+
+    @property
+    def done(self) -> int:
+        return len(self._reports)
+
     @property
     def version(self) -> int:
         return max((each.round for each in self._reports if each.moved), default=0)

@@ -26,7 +26,7 @@ def write_model(
     """
     from safetensors.numpy import save
 
-    plain = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    plain = {name: np.asarray(values, order="C") for name, values in arrays.items()}
     model = blobs.put(save(plain), MODEL)
     manifest = {"model": model, "order": list(arrays)} | dict(provenance)
     text = json.dumps(manifest, sort_keys=True, indent=1)

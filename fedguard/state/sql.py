@@ -19,7 +19,7 @@ from fedguard.state import tables
 from fedguard.state.blobs import Blobs, sha256_of
 from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
-from fedguard.state.models import write_model
+from fedguard.state.models import read_model, write_model
 from fedguard.state.types import RoundRecord, State
 from fedguard.types import RoundReport, Verdict
 
@@ -163,6 +163,10 @@ class SqlStore:
     ) -> str | None:
         parent = {"parent": self.last_model(), "federation": self.name}
         return write_model(self.blobs, arrays(), dict(provenance) | parent)
+
+    def newest_model(self) -> Mapping[str, NDArray[Any]] | None:
+        name = self.last_model()
+        return read_model(self.blobs, name) if name else None
 
     def last_model(self) -> str | None:
         """The manifest of the newest model, for who goes on from it."""

@@ -104,6 +104,13 @@ class StateStore(Protocol):
         same round's same report again does nothing; anything else raises `StaleCommit`.
         """
 
+    def newest_model(self) -> Mapping[str, NDArray[Any]] | None:
+        """The arrays of the model kept last, by name and in its order; None if none was."""
+
+    @property
+    def done(self) -> int:
+        """Rounds committed so far."""
+
     @property
     def version(self) -> int:
         """The last round that moved the model, 0 before one did."""

@@ -151,6 +151,18 @@ CASES: dict[str, tuple[Callable[[ArrayRecord], Reply], str]] = {
         lambda a: with_bias(a, Array(dtype="float32", shape=(10,), stype="pickle", data=npy(GOOD))),
         "encoding",
     ),
+    "swapped": (lambda a: with_bias(a, a["weight"], weight=a["bias"]), "shape"),
+    "integers": (lambda a: with_bias(a, Array(GOOD.astype(np.int32))), "dtype"),
+    "booleans": (lambda a: with_bias(a, Array(GOOD.astype(bool))), "dtype"),
+    "version 9": (lambda a: with_bias(a, raw(b"\x93NUMPY\x09\x00")), "encoding"),
+    "header of brackets": (
+        lambda a: with_bias(a, raw(b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535)),
+        "encoding",
+    ),
+    "a name of 100,000 letters": (
+        lambda a: with_bias(a, a["bias"], **{"x" * 100_000: filled(0)}),
+        "keys",
+    ),
     "another round's": (lambda a: reply_of(a, **{"server-round": 10**6}), "stale"),
     # what the grid must refuse
     "chunk out of range": (
@@ -177,8 +189,9 @@ CASES: dict[str, tuple[Callable[[ArrayRecord], Reply], str]] = {
         lambda a: reply_of(a, numbers=np.random.default_rng(1).random(2_000_000).tolist()),
         "too-large",
     ),
+    "in another's name": (reply_of, "spoofed-source"),
     "raises": (raises, "client-error"),
-    "dies": (dead, "client-error"),
+    "dies": (dead, "no-reply"),
     "silent": (slow, "no-reply"),
 }
 """What each hostile reply is, made of the honest one, and what the server calls it."""
@@ -195,11 +208,10 @@ def train(message: Message, context: Context) -> Message:
     if cases == [""]:
         return Message(reply_of(honest), reply_to=message)
     case = cases[(server_round - 1) % len(cases)]
-    if case == "spoofed":
-        reply = Message(reply_of(honest), reply_to=message)
-        reply.metadata.__dict__["_src_node_id"] = int(context.node_config["victim"])
-        return reply
-    return Message(CASES[case][0](honest), reply_to=message)
+    reply = Message(CASES[case][0](honest), reply_to=message)
+    if case == "in another's name":
+        reply.metadata.__dict__["_src_node_id"] = 12345
+    return reply
 
 
 server_app = ServerApp()

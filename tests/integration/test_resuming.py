@@ -1,0 +1,82 @@
+"""A federation that goes on where its store stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flower_parts import FakeGrid, answer, model, shifted
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.serverapp.strategy import Result
+
+import fedguard_strategies as rules
+from fedguard import Policy, ReputationPolicy, chain
+from fedguard.flower import GuardedStrategy
+from fedguard.state.opening import open_store
+from fedguard_strategies.recipes import standard_scorers
+
+POLICY = Policy(
+    chain(rules.centred_clipping(tau=2.0), rules.mean()),
+    standard_scorers(1),
+    ReputationPolicy(f=1),
+)
+
+
+def node(number: int) -> Any:
+    """Moves the bias by another amount each round, by the round it is told."""
+
+    def reply(message: Message) -> Message:
+        arrays = message.content.array_records["arrays"]
+        server_round = int(str(message.content.config_records["config"]["server-round"]))
+        return answer(shifted(1.0 + 0.1 * number + 0.01 * server_round, arrays))(message)
+
+    return reply
+
+
+def train(store: Path, rounds: int, start: ArrayRecord | None = None) -> tuple[Result, list[int]]:
+    told: list[int] = []
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        told.append(server_round)
+        return MetricRecord({"bias": float(arrays["bias"].numpy()[0])})
+
+    with open_store(str(store)) as opened:
+        strategy = GuardedStrategy(POLICY, min_nodes=5, store=opened)
+        grid = FakeGrid([node(number) for number in range(5)])
+        result = strategy.start(
+            grid, start or model(), num_rounds=rounds, timeout=1.0, evaluate_fn=evaluate
+        )
+    return result, told
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_run_goes_on_after_its_last_committed_round(tmp_path: Path, stop: int) -> None:
+    whole, _ = train(tmp_path / "whole", 5)
+    train(tmp_path / "parts", stop)
+    rest, told = train(tmp_path / "parts", 5)
+    assert told == list(range(stop, 6))
+    for name in whole.arrays:
+        assert rest.arrays[name].data == whole.arrays[name].data
+    with open_store(str(tmp_path / "parts")) as one, open_store(str(tmp_path / "whole")) as other:
+        assert one.load().to_bytes() == other.load().to_bytes()
+
+
+def test_a_finished_run_gives_its_model_again(tmp_path: Path) -> None:
+    first, _ = train(tmp_path / "store", 2)
+    again, told = train(tmp_path / "store", 2)
+    assert told == [2]
+    assert all(again.arrays[name].data == first.arrays[name].data for name in first.arrays)
+    assert again.arrays["num_batches_tracked"].numpy().shape == ()
+
+
+def test_another_model_begins_with_the_apps(tmp_path: Path) -> None:
+    train(tmp_path / "store", 1)
+    other = ArrayRecord({"weight": Array(np.zeros(3, np.float32))})
+    with open_store(str(tmp_path / "store")) as opened:
+        strategy = GuardedStrategy(Policy(rules.mean()), min_nodes=2, store=opened)
+        grid = FakeGrid([answer(shifted(1.0, other))] * 2)
+        result = strategy.start(grid, other, num_rounds=2, timeout=1.0)
+        assert opened.done == 2
+    np.testing.assert_allclose(result.arrays["weight"].numpy(), 1.0)
