@@ -40,12 +40,14 @@ class Federation:
     env: dict[str, str]
     superlink: Program
     nodes: dict[str, Program]
+    runs: list[Program] = field(default_factory=list)
 
     def start(self, app: Path, config: Mapping[str, str | int | float], log: Path) -> Program:
         """Run an app; the program ends when the run does."""
         told = " ".join(f"{key}={_toml(value)}" for key, value in config.items())
         command = ["flwr", "run", str(app), LAB, "--stream", "-c", told]
-        return Program("flwr run", command, log, self.env, self.folder)
+        self.runs.append(Program("flwr run", command, log, self.env, self.folder))
+        return self.runs[-1]
 
     def public_key(self, node: str) -> bytes:
         """A SuperNode's public key, by which the server knows it."""
@@ -74,14 +76,14 @@ def federation(
     around = os.environ | QUIET | {"FLWR_HOME": str(home)} | dict(env or {})
     around["PATH"] = f"{Path(program_of('flwr')).parent}{os.pathsep}{around['PATH']}"
     superlink = start_superlink(folder, port, around)
-    running = {}
+    lab = Federation(folder, port, around, superlink, {})
     try:
         superlink.wait_for(port)
         for node in nodes:
-            running[node.name] = _start_node(folder, port, node, around)
-        yield Federation(folder, port, around, superlink, running)
+            lab.nodes[node.name] = _start_node(folder, port, node, around)
+        yield lab
     finally:
-        for program in reversed([superlink, *running.values()]):
+        for program in [*lab.runs, *lab.nodes.values(), lab.superlink]:
             program.stop()
 
 

@@ -89,7 +89,7 @@ def test_hostile_nodes_cost_the_honest_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
     with federation(tmp_path, nodes) as lab:
         names = {node.name: name_of(lab, node.name) for node in nodes}
-        config: dict[str, Any] = {"rounds": rounds, "store": str(store), "timeout": 30.0}
+        config: dict[str, Any] = {"rounds": rounds, "store": str(store), "timeout": 120.0}
         run = lab.start(APP, config, tmp_path / "run.log")
         run.process.wait(340)
         assert (store / "told.json").exists(), run.tail(60)

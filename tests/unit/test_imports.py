@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
         "fedguard.draws",
         "fedguard.probes",
         "fedguard.products",
+        "fedguard.sampling",
         "fedguard.scoring",
         "fedguard.sketches",
     },
