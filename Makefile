@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check chaos bench bench-aggregation bench-out-of-core bench-store bench-simulation table detection format clean
+.PHONY: help setup demo test lint types wheel-test check hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-simulation table detection format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,9 +43,12 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 	cp -r tests flower_app docs benchmarks *.md pyproject.toml $(WHEEL)/
 	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
-	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -m "not chaos"
+	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -m "not chaos and not slow"
 
 check: lint types test wheel-test ## Everything CI runs
+
+hostile: setup ## Try every hostile reply on a real SuperLink with TLS and node keys (six minutes)
+	FEDGUARD_CASES=all $(BIN)/python -m pytest tests/integration/test_hostile_federation.py
 
 chaos: setup ## Kill -9 a committing server 200 times on each database
 	FEDGUARD_KILLS=200 $(BIN)/python -m pytest tests/chaos

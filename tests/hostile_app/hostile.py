@@ -233,7 +233,7 @@ def main(grid: Grid, context: Context) -> None:
         ReputationPolicy(f=2) if config["quarantines"] else None,
     )
     with open_store(str(folder)) as store:
-        strategy = GuardedStrategy(policy, min_nodes=5, store=store, patience=20.0)
+        strategy = GuardedStrategy(policy, min_nodes=5, store=store, patience=45.0)
         result = strategy.start(
             grid,
             start(),

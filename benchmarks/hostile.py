@@ -1,0 +1,218 @@
+"""What one hostile reply does to Flower's own strategies, and to fedguard: docs/hostile.md.
+
+    python benchmarks/hostile.py docs
+
+Ten honest nodes and a hostile one, one round. Replies are taken apart into objects and put together
+again as a SuperLink and its ServerApp do. `make hostile` tries the same replies on real processes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flwr
+import numpy as np
+from flwr.app import ArrayRecord, Error, Message
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.serverapp import strategy as flower
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.task_identity import TaskIdentity
+
+import fedguard_strategies as rules
+from fedguard import Policy
+from fedguard.flower import GuardedStrategy
+from fedguard.flower.wire import Allowance, TooLarge, _inflated
+
+APP = Path(__file__).parents[1] / "tests" / "hostile_app" / "hostile.py"
+HONEST = 10
+HEADS = ("FedAvg", "FedMedian", "FedTrimmedAvg", "MultiKrum", "fedguard")
+ROUNDING = 1e-6
+MUCH = 300
+"""Megabytes more than before the round from which a reply is said to have cost memory."""
+TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+Inflate = Callable[[str, dict[str, bytes]], Message]
+
+
+def hostile_app() -> Any:
+    spec = importlib.util.spec_from_file_location("hostile", APP)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class WireGrid(Grid):
+    """Replies as they come off a SuperLink; the last node is the hostile one."""
+
+    def __init__(self, app: Any, case: str | None, inflate: Inflate) -> None:
+        self.app, self.case, self.inflate = app, case, inflate
+        self.sent: dict[str, Message] = {}
+        self.cached: dict[int, ArrayRecord] = {}
+
+    def get_node_ids(self) -> Iterable[int]:
+        return range(101, 101 + HONEST + (self.case is not None))
+
+    def get_nodes(self) -> Iterable[Any]:
+        return [NodeInfo(node_id=node) for node in self.get_node_ids()]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            ids.append(f"m{len(self.sent)}")
+            message.metadata.__dict__["_message_id"] = ids[-1]
+            self.sent[ids[-1]] = message
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = []
+        for each in message_ids:
+            asked = self.sent[each]
+            number = asked.metadata.dst_node_id - 101
+            arrays = self.app.trained(asked.content.array_records["arrays"], number % 3)
+            weight = arrays["weight"].numpy() + np.float32(1e-4 * number)  # nobody's copy
+            arrays["weight"] = type(arrays["weight"])(weight)
+            reply = self._reply(asked, arrays, hostile=number == HONEST)
+            if reply is not None:
+                objects = get_all_nested_objects(reply)
+                contents = {name: each.deflate() for name, each in objects.items()}
+                replies.append(self.inflate(reply.object_id, contents))
+        return replies
+
+    def _reply(self, asked: Message, arrays: ArrayRecord, hostile: bool) -> Message | None:
+        if not hostile or self.case is None:
+            return Message(self.app.reply_of(arrays), reply_to=asked)
+        if self.case in ("silent", "dies"):
+            return None
+        if self.case == "raises":
+            return Message(Error(3, "RuntimeError: hostile"), reply_to=asked)
+        reply = Message(self.app.CASES[self.case][0](arrays), reply_to=asked)
+        if self.case == "in another's name":
+            reply.metadata.__dict__["_src_node_id"] = 101
+        return reply
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        return self.pull_messages(self.push_messages(messages))
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        return Message(*args, **kwargs)
+
+    def set_run(self, run: Any) -> None:
+        pass
+
+    @property
+    def run(self) -> Any:
+        return None
+
+
+def strategy_of(name: str) -> Any:
+    count = {"min_available_nodes": HONEST, "min_train_nodes": HONEST}
+    if name == "fedguard":
+        return GuardedStrategy(Policy(rules.trimmed_mean(2)), min_nodes=HONEST)
+    if name == "MultiKrum":
+        return flower.MultiKrum(
+            fraction_evaluate=0.0, num_malicious_nodes=2, num_nodes_to_select=6, **count
+        )
+    return getattr(flower, name)(fraction_evaluate=0.0, **count)
+
+
+def within(allowance: Allowance, message_id: str, contents: dict[str, bytes]) -> Message:
+    """As the gate does with what it pulls from a SuperLink."""
+    size = sum(len(content) for content in contents.values())
+    if size > allowance.bytes or len(contents) > allowance.objects:
+        raise TooLarge(f"it has {size} bytes in {len(contents)} objects")
+    return _inflated(message_id, contents, allowance.bytes)
+
+
+def trained(app: Any, name: str, case: str | None) -> ArrayRecord:
+    start = app.start()
+    inflate: Inflate = inflate_object_from_contents  # type: ignore[assignment]
+    if name == "fedguard":
+        inflate = partial(within, Allowance.of(start))
+    grid = WireGrid(app, case, inflate)
+    return strategy_of(name).start(grid, start, num_rounds=1, timeout=0.5).arrays
+
+
+def outcome(name: str, case: str, told: Any) -> None:
+    """One round, in a process of its own: how it ended, in a word."""
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    app = hostile_app()
+    honest = trained(app, name, None)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        word = _word(trained(app, name, case), honest)
+    except SystemExit:
+        word = "**run ends**"
+    except Exception as error:
+        word = f"**run ends** ({type(error).__name__})"
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    told.send(word + (f", {grown:.0f} MB" if grown > MUCH else ""))
+
+
+def _word(arrays: ArrayRecord, honest: ArrayRecord) -> str:
+    if set(arrays) != set(honest):
+        return "**no model**" if not len(arrays) else "**other arrays**"
+    values = {name: array.numpy() for name, array in arrays.items()}
+    wanted = {name: array.numpy() for name, array in honest.items()}
+    for name, own in values.items():
+        if own.dtype != wanted[name].dtype or own.shape != wanted[name].shape:
+            return f"**{name}: {own.dtype}, {own.shape}**"
+    floats = [name for name, own in values.items() if own.dtype.kind == "f"]
+    if not all(np.isfinite(values[name]).all() for name in floats):
+        return "**not finite**"
+    if all(values[name].tobytes() == wanted[name].tobytes() for name in values):
+        return "same"
+    apart = max(float(np.abs(values[name] - wanted[name]).max()) for name in floats)
+    return f"moved by {apart:.1g}" if apart > ROUNDING else "same but for rounding"
+
+
+def main() -> None:
+    out, context = Path(sys.argv[1]), multiprocessing.get_context("fork")
+    cases = hostile_app().CASES
+    rows = []
+    for case, (_, reason) in cases.items():
+        row = [case]
+        for name in HEADS:
+            told, own = context.Pipe(duplex=False)
+            process = context.Process(target=outcome, args=(name, case, own))
+            process.start()
+            own.close()
+            try:
+                row.append(told.recv())
+            except EOFError:
+                row.append("**killed**")
+            process.join()
+        row.append(reason)
+        rows.append(row)
+        print(" | ".join(row), flush=True)
+    heads = ["Reply", *HEADS, "its sender's fault"]
+    lines = [heads, ["---"] * len(heads), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    told = (
+        "# One hostile reply\n\n"
+        "Ten honest nodes train a softmax regression on scikit-learn's digits, an eleventh sends "
+        f"one of these replies; one round, Flower {flwr.__version__}, replies taken apart into "
+        "objects and put together again as a SuperLink and its ServerApp do "
+        "(`python benchmarks/hostile.py docs`). *Same* is to the bit the model of the ten honest "
+        "alone; *run ends* loses every round after it; *moved* tells by how much the model is "
+        f"another one. Memory is told from {MUCH} MB. On real processes, with TLS and node keys, "
+        "`make hostile` finds for each of them that the run goes on, the honest aggregate is the "
+        "same to the bit and the fault is its sender's.\n\n"
+    )
+    (out / "hostile.md").write_text(told + table + "\n", encoding="utf8")
+
+
+if __name__ == "__main__":
+    main()
