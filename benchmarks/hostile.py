@@ -97,9 +97,8 @@ class WireGrid(Grid):
         if self.case == "raises":
             return Message(Error(3, "RuntimeError: hostile"), reply_to=asked)
         reply = Message(self.app.CASES[self.case][0](arrays), reply_to=asked)
-        if self.case == "in another's name":
-            reply.metadata.__dict__["_src_node_id"] = 101
-        return reply
+        spoofed = self.case == "in another's name"
+        return self.app.in_the_name_of(101, reply) if spoofed else reply
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -76,7 +76,8 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
             row.append(_per_thousand([cell for cell in own if cell.plan.attack == NONE]))
             by_attack = [[c for c in own if c.plan.attack == attack] for attack in ATTACKS]
             worst = max(by_attack, key=lambda each: sum(c.false_quarantines for c in each))
-            name = f" {_short(worst[0].plan.attack)}" if worst[0].false_quarantines else ""
+            named = any(cell.false_quarantines for cell in worst)
+            name = f" {_short(worst[0].plan.attack)}" if named else ""
             row.append(_per_thousand(worst) + name)
         rows.append(row)
     heads = [f"{alpha:g}, {what}" for alpha in ALPHAS for what in ("no attack", "worst attack")]

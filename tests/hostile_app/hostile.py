@@ -101,6 +101,21 @@ def chunks_named(array: Array, places: Callable[[int], list[int]]) -> Array:
     return array
 
 
+def in_the_name_of(node: int, reply: Message) -> Message:
+    """A reply whose object names another source; the SuperLink looks at its envelope alone."""
+    whole, metadata = reply.deflate, reply.metadata.__dict__
+
+    def deflate() -> bytes:
+        own, metadata["_src_node_id"] = metadata["_src_node_id"], node
+        try:
+            return whole()
+        finally:
+            metadata["_src_node_id"] = own
+
+    reply.__dict__["deflate"] = deflate
+    return reply
+
+
 GOOD = np.zeros(CLASSES, np.float32)
 HUGE_HEADER = b"\x93NUMPY\x01\x00v\x00" + (
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 1000), }".ljust(117) + b"\n"
@@ -209,9 +224,7 @@ def train(message: Message, context: Context) -> Message:
         return Message(reply_of(honest), reply_to=message)
     case = cases[(server_round - 1) % len(cases)]
     reply = Message(CASES[case][0](honest), reply_to=message)
-    if case == "in another's name":
-        reply.metadata.__dict__["_src_node_id"] = 12345
-    return reply
+    return in_the_name_of(12345, reply) if case == "in another's name" else reply
 
 
 server_app = ServerApp()
