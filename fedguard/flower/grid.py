@@ -149,14 +149,13 @@ class GuardedGrid(GridAround):
                 self._late[message_id] = message
 
     def _drop_late(self) -> None:
-        """Take replies to earlier rounds off the SuperLink; they count for nothing."""
-        for message_id, message in list(self._late.items()):
+        """Take late replies to the round before off the SuperLink; they count for nothing."""
+        late, self._late = self._late, {}
+        for message_id, message in late.items():
             with suppress(Exception):
-                if (parcel := self._wire.announced(message_id)) is None:
-                    continue
-                parcel.opened()
-            log(WARNING, "the reply of node %s came too late", message.metadata.dst_node_id)
-            del self._late[message_id]
+                if parcel := self._wire.announced(message_id):
+                    log(WARNING, "the reply of node %s came too late", message.metadata.dst_node_id)
+                    parcel.opened()
 
     def _push(self, message: Message) -> str | None:
         ids = list(self._grid.push_messages([message]))

@@ -24,16 +24,16 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from fedguard.errors import CannotAggregate, InvalidParameter
-from fedguard.flower.grid import GridFault, GuardedGrid
-from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
+from fedguard.flower.grid import GuardedGrid
+from fedguard.flower.intake import Intake
+from fedguard.flower.model import Layout, reported_metrics
 from fedguard.flower.spool import Spool
 from fedguard.server import Policy, commit_round, rehearse
 from fedguard.state import MemoryStore, Receipt, RoundRecord, StateStore
-from fedguard.types import Cohort, Fault, RoundReport, Update, Vector
+from fedguard.types import Cohort, RoundReport, Vector
 
 __all__ = ["GuardedStrategy", "name_of_node"]
 
-LONGEST_DETAIL = 500
 MetricRecordContent = dict[str, int | float | list[int] | list[float]]
 
 
@@ -46,16 +46,6 @@ def name_of_node(node: Any) -> str:
 
 def _ignore(_: RoundReport) -> None:
     """Nobody listens."""
-
-
-def _receipt(arrays: ArrayRecord, layout: Layout, version: int) -> Receipt:
-    """What came, by the hash of its arrays' bytes in the model's order."""
-    digest, size = hashlib.sha256(), 0
-    for entry in layout.entries:
-        data = arrays[entry.name].data
-        digest.update(data)
-        size += len(data)
-    return Receipt(digest.hexdigest(), size, time.time(), version)
 
 
 def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[str, Any]:
@@ -201,7 +191,22 @@ class GuardedStrategy(Strategy):
     def _round(
         self, server_round: int, layout: Layout, replies: Iterable[Message], spool: Spool
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        cohort, receipts = self._cohort(layout, replies, server_round, spool)
+        base = layout.flat(self._model)
+        intake = Intake(
+            layout,
+            base,
+            self._asked,
+            server_round,
+            self.store,
+            spool,
+            self._longest,
+            self._arrays_key,
+        )
+        updates, faults, receipts = intake.taken(replies)
+        vectors = {"model": base}
+        if self._root:
+            vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
+        cohort = Cohort.of(updates, faults, vectors)
         moved: list[ArrayRecord] = []
 
         def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
@@ -291,64 +296,6 @@ class GuardedStrategy(Strategy):
             except CannotAggregate as error:
                 log(WARNING, "a round %s %s updates will be held: %s", told, self._min_nodes, error)
                 break
-
-    def _cohort(
-        self, layout: Layout, replies: Iterable[Message], server_round: int, spool: Spool
-    ) -> tuple[Cohort, dict[str, Receipt]]:
-        """What the replies come to, one by one as they arrive, and what of each was received."""
-        base, receipts = layout.flat(self._model), dict[str, Receipt]()
-        version = self.store.version
-        silent, updates, faults = dict(self._asked), [], []
-        for reply in replies:
-            client = silent.pop(reply.metadata.src_node_id, None)
-            if client is None:
-                log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
-                continue
-            try:
-                arrays = self._arrays_of(reply, server_round)
-                delta, receipt = (
-                    self._delta(layout, arrays, base),
-                    _receipt(arrays, layout, version),
-                )
-                for number in self.store.sent_before([receipt.sha256], version).values():
-                    raise Unusable("replayed", f"the very update of round {number}")
-                update = Update(client, spool.keep(delta), claimed_examples(reply.content))
-                receipts[client] = receipt
-                updates.append(update)  # last: a client has an update or a fault, never both
-            except Unusable as error:
-                faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
-            except Exception as error:  # the reply's fields may be of any type
-                faults.append(Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL]))
-        faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
-        vectors = {"model": base}
-        if self._root:
-            vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
-        return Cohort.of(updates, faults, vectors), receipts
-
-    def _arrays_of(self, reply: Message, server_round: int) -> ArrayRecord:
-        """What a reply brings for this round. Raises `Unusable`."""
-        if reply.has_error():
-            error = reply.error
-            reason = error.fault if isinstance(error, GridFault) else "client-error"
-            raise Unusable(reason, repr(error.reason))
-        content = reply.content
-        arrays = content.array_records.get(self._arrays_key)
-        if arrays is None:
-            raise Unusable("keys", f"the reply has no ArrayRecord {self._arrays_key!r}")
-        told = reported_metrics(content).get("server-round", server_round)
-        if told != server_round:
-            raise Unusable("stale", f"trained for round {told:g}, this is {server_round}")
-        return arrays
-
-    def _delta(self, layout: Layout, arrays: ArrayRecord, base: Vector) -> Vector:
-        """What a client's parameters change. Raises `Unusable`."""
-        delta = layout.flat(arrays)
-        with np.errstate(over="ignore", invalid="ignore"):
-            delta -= base
-            length = float(np.linalg.norm(delta))
-        if self._longest is not None and length > self._longest:
-            raise Unusable("too-long", f"its norm is {length:.4g}, {self._longest:g} is allowed")
-        return delta
 
     def _tell(self, report: RoundReport) -> None:
         for change in report.changes:

@@ -1,0 +1,117 @@
+"""From the replies to one round to its cohort: what each brought, and whose fault what did not."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from logging import WARNING
+
+import numpy as np
+from flwr.app import ArrayRecord, Message
+from flwr.common.logger import log
+
+from fedguard.flower.grid import GridFault
+from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
+from fedguard.flower.spool import Spool
+from fedguard.state import Receipt, StateStore
+from fedguard.types import Fault, Update, Vector
+
+__all__ = ["Intake"]
+
+LONGEST_DETAIL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What replies to a round are held against: the model, `base` as a vector, and who was asked.
+
+    `asked` is by node id. `longest` is the largest norm a delta may have. `store` knows what was
+    sent before.
+    """
+
+    layout: Layout
+    base: Vector
+    asked: Mapping[int, str]
+    server_round: int
+    store: StateStore
+    spool: Spool
+    longest: float | None
+    arrays_key: str
+
+    def taken(
+        self, replies: Iterable[Message]
+    ) -> tuple[list[Update], list[Fault], dict[str, Receipt]]:
+        """Take replies one by one as they come; an update or a fault of everybody asked.
+
+        Raises `StoreUnavailable`, or `OSError` when the disk is full: that is no client's fault.
+        """
+        version = self.store.version
+        silent, receipts = dict(self.asked), dict[str, Receipt]()
+        updates, faults = list[Update](), list[Fault]()
+        for reply in replies:
+            client = silent.pop(reply.metadata.src_node_id, None)
+            if client is None:
+                log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
+                continue
+            try:
+                delta, receipt, claim = self._read(reply, version)
+            except Unusable as error:
+                faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
+                continue
+            except Exception as error:  # the reply's fields may be of any type
+                faults.append(Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL]))
+                continue
+            before = self.store.sent_before([receipt.sha256], version)
+            if before:
+                told = f"the very update of round {before[receipt.sha256]}"
+                faults.append(Fault(client, "replayed", told))
+                continue
+            receipts[client] = receipt
+            updates.append(Update(client, self.spool.keep(delta), claim))
+        faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
+        return updates, faults, receipts
+
+    def _read(self, reply: Message, version: int) -> tuple[Vector, Receipt, int | None]:
+        """A reply's delta, receipt and claimed examples. Raises what a hostile reply raises."""
+        arrays = self._arrays_of(reply)
+        delta, receipt = self._delta(arrays), _receipt(arrays, self.layout, version)
+        return delta, receipt, claimed_examples(reply.content)
+
+    def _arrays_of(self, reply: Message) -> ArrayRecord:
+        """What a reply brings for this round. Raises `Unusable`."""
+        if reply.has_error():
+            error = reply.error
+            reason = error.fault if isinstance(error, GridFault) else "client-error"
+            raise Unusable(reason, repr(error.reason))
+        content = reply.content
+        arrays = content.array_records.get(self.arrays_key)
+        if arrays is None:
+            raise Unusable("keys", f"the reply has no ArrayRecord {self.arrays_key!r}")
+        told = reported_metrics(content).get("server-round", self.server_round)
+        if told != self.server_round:
+            raise Unusable("stale", f"trained for round {told:g}, this is {self.server_round}")
+        return arrays
+
+    def _delta(self, arrays: ArrayRecord) -> Vector:
+        """What a client's parameters change. Raises `Unusable`."""
+        delta = self.layout.flat(arrays)
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta -= self.base
+        if self.longest is not None:
+            length = float(np.linalg.norm(delta.astype(np.float64)))
+            if length > self.longest:
+                told = f"its norm is {length:.4g}, {self.longest:g} is allowed"
+                raise Unusable("too-long", told)
+        return delta
+
+
+def _receipt(arrays: ArrayRecord, layout: Layout, version: int) -> Receipt:
+    """What came, by the hash of its arrays' bytes in the model's order."""
+    digest, size = hashlib.sha256(), 0
+    for entry in layout.entries:
+        data = arrays[entry.name].data
+        digest.update(data)
+        size += len(data)
+    return Receipt(digest.hexdigest(), size, time.time(), version)
