@@ -125,6 +125,8 @@ class _Uploaded:
         try:
             if not self._pulled():
                 return None
+        except httpx.HTTPError:  # the SuperLink's own: the reply is still there
+            raise
         except Exception:
             self._confirm()
             raise

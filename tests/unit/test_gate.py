@@ -12,8 +12,9 @@ from flwr.app import ArrayRecord, Message, RecordDict
 
 import fedguard_strategies as rules
 from fedguard import MemoryStore, Policy, RoundReport
-from fedguard.errors import InvalidParameter
+from fedguard.errors import InvalidParameter, StoreUnavailable
 from fedguard.flower import GuardedGrid, GuardedStrategy
+from fedguard.flower.spool import Spool
 
 MEAN = Policy(rules.mean())
 
@@ -76,6 +77,29 @@ def test_fewer_than_the_quorum_hold_the_round() -> None:
     assert reports[0].held is None
     with pytest.raises(InvalidParameter, match="quorum"):
         Policy(rules.mean(), quorum=1.5)
+
+
+def test_a_failing_store_is_no_clients_fault() -> None:
+    class Gone(MemoryStore):
+        def sent_before(self, digests: Any, version: int) -> Any:
+            raise StoreUnavailable("here", "the database is gone")
+
+    store = Gone()
+    with pytest.raises(StoreUnavailable, match="gone"):
+        GuardedStrategy(MEAN, min_nodes=2, store=store).start(
+            FakeGrid([moving] * 2), model(), num_rounds=1, timeout=0.3
+        )
+    assert store.done == 0
+
+
+def test_a_full_disk_is_no_clients_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spool, "keep", full)
+    with pytest.raises(OSError, match="No space"):
+        rounds([moving] * 2, memory=0, spool=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Mute(FakeGrid):
