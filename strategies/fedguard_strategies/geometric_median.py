@@ -11,7 +11,10 @@ from fedguard.probes import Float64, Statistics, gram
 from fedguard_strategies.bounds import is_count, label, need
 from fedguard_strategies.geometry import distances_to, norms
 
-__all__ = ["geometric_median", "weiszfeld"]
+__all__ = ["ROUGH", "geometric_median", "weiszfeld"]
+
+ROUGH = 1e-4
+"""How far a weight may still be off, as a part of an even share, where a median is a yardstick."""
 
 
 def weiszfeld(

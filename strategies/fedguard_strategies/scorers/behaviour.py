@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -21,12 +20,6 @@ FARTHEST = 8.0
 """No one round counts as stranger: it alone is no alarm, and is soon forgotten."""
 
 
-class Behaved(NamedTuple):
-    """How much worse than the cohort's each client's updates made the model, rounds averaged."""
-
-    worse: Float64
-
-
 def behaviour() -> Scorer:
     """How much less than others' a client's updates lower the loss on the server's canary set.
 
@@ -39,8 +32,8 @@ def behaviour() -> Scorer:
     """
     memory = _behaviours()
 
-    def score(rows: Statistics, among: Rows, seen: Behaved) -> Float64:
-        return seen.worse
+    def score(rows: Statistics, among: Rows, worse: Float64) -> Float64:
+        return worse
 
     return Scorer("behaviour()", "behaviour", score, (1.3, 2.2, 2.8), memory.probes, memory)
 
@@ -60,12 +53,13 @@ def _behaviours() -> Memory:
     def init() -> Roster:
         return Roster.empty(np.zeros(0))
 
-    def recall(past: Roster, rows: Statistics, among: Rows) -> Behaved:
+    def recall(past: Roster, rows: Statistics, among: Rows) -> Float64:
         before, _ = past.of(rows.whose("behaviour").clients)
         worse = np.clip(robust_z(-rows.values[along], among), -FARTHEST, FARTHEST)
-        return Behaved(KEEP * before + (1.0 - KEEP) * np.nan_to_num(worse))
+        averaged: Float64 = KEEP * before + (1.0 - KEEP) * np.nan_to_num(worse)
+        return averaged
 
-    def learn(past: Roster, rows: Statistics, recalled: Behaved) -> Roster:
-        return past.after(rows.whose("behaviour").clients, recalled.worse)
+    def learn(past: Roster, rows: Statistics, worse: Float64) -> Roster:
+        return past.after(rows.whose("behaviour").clients, worse)
 
     return Memory("behaviour", init, recall, learn, (along,))

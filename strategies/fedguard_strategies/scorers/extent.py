@@ -8,13 +8,10 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics, gram
 from fedguard.scoring import Rows, Scorer
-from fedguard_strategies.geometric_median import weiszfeld
+from fedguard_strategies.geometric_median import ROUGH, weiszfeld
 from fedguard_strategies.geometry import distances_to
 
 __all__ = ["extent"]
-
-ENOUGH = 1e-4
-"""How far a weight of the median may still be off, as a part of an even share."""
 
 
 def extent() -> Scorer:
@@ -32,7 +29,7 @@ def extent() -> Scorer:
             return np.zeros(rows.n)
         weights = np.zeros(rows.n)
         counted = rows.gram if among.all() else rows.gram[np.ix_(among, among)]
-        weights[among] = weiszfeld(counted, tolerance=ENOUGH / len(counted))
+        weights[among] = weiszfeld(counted, tolerance=ROUGH / len(counted))
         away = distances_to(rows.gram, weights)
         usual = float(np.median(away[among]) or away.max())
         return away / (usual or 1.0)

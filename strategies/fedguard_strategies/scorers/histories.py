@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
-from fedguard_strategies.geometric_median import weiszfeld
+from fedguard_strategies.geometric_median import ROUGH, weiszfeld
 from fedguard_strategies.geometry import cosines
 from fedguard_strategies.scorers.roster import Roster
 
@@ -20,8 +20,6 @@ __all__ = ["Recalled", "histories", "noise_of", "unit"]
 
 KEEP = 0.9
 """Of the past, in each round: the last ten rounds are two thirds of a history."""
-ENOUGH = 1e-4
-"""How far a weight of the median may still be off, as a part of an even share."""
 
 Sketches = NDArray[np.float32]
 
@@ -69,7 +67,7 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         weights = np.zeros(rows.n)
         if among.any():
             angles = cosines(gram if among.all() else gram[np.ix_(among, among)])
-            weights[among] = weiszfeld(angles, tolerance=ENOUGH / len(angles))
+            weights[among] = weiszfeld(angles, tolerance=ROUGH / len(angles))
         return Recalled(units, before, known, joined, gram, weights)
 
     def learn(past: Roster, rows: Statistics, recalled: Recalled) -> Roster:
