@@ -20,26 +20,26 @@ from typing import Any
 
 import flwr
 import numpy as np
-from flwr.app import ArrayRecord, Error, Message
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.serverapp import Grid
+from flwr.app import Array, ArrayRecord, Error, Message
 from flwr.serverapp import strategy as flower
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.task_identity import TaskIdentity
 
 import fedguard_strategies as rules
 from fedguard import Policy
 from fedguard.flower import GuardedStrategy
 from fedguard.flower.wire import Allowance, TooLarge, _inflated
 
-APP = Path(__file__).parents[1] / "tests" / "hostile_app" / "hostile.py"
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+from flower_parts import FakeGrid
+
+APP = TESTS / "hostile_app" / "hostile.py"
 HONEST = 10
 HEADS = ("FedAvg", "FedMedian", "FedTrimmedAvg", "MultiKrum", "fedguard")
 ROUNDING = 1e-6
 MUCH = 300
 """Megabytes more than before the round from which a reply is said to have cost memory."""
-TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 Inflate = Callable[[str, dict[str, bytes]], Message]
 
 
@@ -52,45 +52,29 @@ def hostile_app() -> Any:
     return module
 
 
-class WireGrid(Grid):
+class WireGrid(FakeGrid):
     """Replies as they come off a SuperLink; the last node is the hostile one."""
 
     def __init__(self, app: Any, case: str | None, inflate: Inflate) -> None:
+        super().__init__([self._reply] * (HONEST + (case is not None)))  # type: ignore[list-item]
         self.app, self.case, self.inflate = app, case, inflate
-        self.sent: dict[str, Message] = {}
-        self.cached: dict[int, ArrayRecord] = {}
-
-    def get_node_ids(self) -> Iterable[int]:
-        return range(101, 101 + HONEST + (self.case is not None))
-
-    def get_nodes(self) -> Iterable[Any]:
-        return [NodeInfo(node_id=node) for node in self.get_node_ids()]
-
-    def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        ids = []
-        for message in messages:
-            ids.append(f"m{len(self.sent)}")
-            message.metadata.__dict__["_message_id"] = ids[-1]
-            self.sent[ids[-1]] = message
-        return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        replies = []
-        for each in message_ids:
-            asked = self.sent[each]
-            number = asked.metadata.dst_node_id - 101
-            arrays = self.app.trained(asked.content.array_records["arrays"], number % 3)
-            weight = arrays["weight"].numpy() + np.float32(1e-4 * number)  # nobody's copy
-            arrays["weight"] = type(arrays["weight"])(weight)
-            reply = self._reply(asked, arrays, hostile=number == HONEST)
-            if reply is not None:
-                objects = get_all_nested_objects(reply)
-                contents = {name: each.deflate() for name, each in objects.items()}
-                replies.append(self.inflate(reply.object_id, contents))
-        return replies
+        replies = [self._reply(self.sent[each]) for each in message_ids]
+        return [self._over_the_wire(reply) for reply in replies if reply is not None]
 
-    def _reply(self, asked: Message, arrays: ArrayRecord, hostile: bool) -> Message | None:
-        if not hostile or self.case is None:
+    def _over_the_wire(self, reply: Message) -> Message:
+        objects = get_all_nested_objects(reply)
+        return self.inflate(
+            reply.object_id, {name: each.deflate() for name, each in objects.items()}
+        )
+
+    def _reply(self, asked: Message) -> Message | None:
+        number = asked.metadata.dst_node_id - 101
+        arrays = self.app.trained(asked.content.array_records["arrays"], number % 3)
+        weight = arrays["weight"].numpy() + np.float32(1e-4 * number)  # nobody's copy
+        arrays["weight"] = Array(weight)
+        if number < HONEST or self.case is None:
             return Message(self.app.reply_of(arrays), reply_to=asked)
         if self.case in ("silent", "dies"):
             return None
@@ -104,16 +88,6 @@ class WireGrid(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
         return self.pull_messages(self.push_messages(messages))
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        return Message(*args, **kwargs)
-
-    def set_run(self, run: Any) -> None:
-        pass
-
-    @property
-    def run(self) -> Any:
-        return None
 
 
 def strategy_of(name: str) -> Any:
