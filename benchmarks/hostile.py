@@ -32,7 +32,7 @@ from fedguard.flower.wire import Allowance, TooLarge, _inflated
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-from flower_parts import FakeGrid
+from flower_parts import FakeGrid  # noqa: E402
 
 APP = TESTS / "hostile_app" / "hostile.py"
 HONEST = 10
