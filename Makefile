@@ -47,7 +47,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 
 check: lint types test wheel-test ## Everything CI runs
 
-hostile: setup ## Try every hostile reply on a real SuperLink with TLS and node keys (six minutes)
+hostile: setup ## Try every hostile reply on a real SuperLink with TLS and node keys (seven minutes)
 	FEDGUARD_CASES=all $(BIN)/python -m pytest tests/integration/test_hostile_federation.py
 
 chaos: setup ## Kill -9 a committing server 200 times on each database

@@ -1,6 +1,6 @@
 """Real processes, TLS and node keys: three honest nodes among hostile ones, one case a round.
 
-All cases take six minutes (`make hostile`, or FEDGUARD_CASES=all); some are left out otherwise,
+All cases take seven minutes (`make hostile`, or FEDGUARD_CASES=all); some are left out otherwise,
 whose kind `tests/unit/test_flower.py` tries on a grid in this process.
 """
 
@@ -89,7 +89,8 @@ def alone(app: ModuleType, names: list[str], rounds: int) -> list[ArrayRecord]:
 def test_hostile_nodes_cost_the_honest_nothing(tmp_path: Path) -> None:
     app = hostile_app()
     cases = [case for case in app.CASES if case not in LAST]
-    if os.environ.get("FEDGUARD_CASES") != "all":
+    whole = os.environ.get("FEDGUARD_CASES") == "all"
+    if not whole:
         cases = [case for case in cases if case in SOME]
     first, second = cases[::2], cases[1::2]
     second += cases[: len(first) - len(second)]
@@ -106,7 +107,7 @@ def test_hostile_nodes_cost_the_honest_nothing(tmp_path: Path) -> None:
         names = {node.name: name_of(lab, node.name) for node in nodes}
         config: dict[str, Any] = {"rounds": rounds, "store": str(store), "timeout": 120.0}
         run = lab.start(APP, config, tmp_path / "run.log")
-        run.process.wait(340)
+        run.process.wait(560 if whole else 340)
         assert (store / "told.json").exists(), run.tail(60)
     told = json.loads((store / "told.json").read_text())
     assert told["peak_kb"] / 1024 < MOST_MEMORY
