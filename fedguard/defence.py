@@ -75,6 +75,11 @@ class Stage(NamedTuple):
     remember: Callable[[State, Context, Array], State] | None = None
     keeps_rows: bool = False
 
+    @property
+    def kind(self) -> str:
+        """The name without parameters."""
+        return self.name.partition("(")[0]
+
 
 class Chain(NamedTuple):
     """Stages applied left to right; made by `chain`."""
@@ -85,6 +90,11 @@ class Chain(NamedTuple):
     def name(self) -> str:
         names = ", ".join(stage.name for stage in self.stages)
         return names if len(self.stages) == 1 else f"chain({names})"
+
+    @property
+    def kind(self) -> str:
+        """What stages these are, whatever their parameters: those share a state."""
+        return ", ".join(stage.kind for stage in self.stages)
 
 
 Defence = Stage | Chain

@@ -23,6 +23,7 @@ __all__ = [
     "NotARule",
     "NothingTrusted",
     "OverBudget",
+    "RunHeld",
     "ShapeMismatch",
     "ShardLost",
     "StageFailed",
@@ -99,6 +100,17 @@ class OverBudget(CannotAggregate):
         self.stage, self.n, self.budget = stage, n, budget
         super().__init__(
             f"{stage} is refused for {n} updates: {budget}; lower f, or take another rule"
+        )
+
+
+class RunHeld(FedguardError):
+    """Rounds were held one after the other, and the run ended."""
+
+    def __init__(self, server_round: int, held: int, why: str) -> None:
+        self.server_round, self.held, self.why = server_round, held, why
+        super().__init__(
+            f"the last {held} rounds, up to {server_round}, were held: {why}; the model is as it "
+            "was before, and the same run on the same store goes on from there"
         )
 
 

@@ -1,17 +1,20 @@
-"""`fedguard quarantine`, `reinstate`, `ban`, `trust` and `note`: the operator's word."""
+"""`fedguard quarantine`, `reinstate`, `ban`, `trust`, `note` and `link`: the operator's word."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from fedguard.cli.extras import extra
 from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, author, to_write
 from fedguard.errors import ConfigError
+from fedguard.identity import name_of_key
 from fedguard.reputation import Action, Override
 
 __all__ = ["commands"]
@@ -31,7 +34,40 @@ Until = Annotated[str | None, typer.Option(help="End at a date or time: 2026-12-
 
 def commands() -> dict[str, tuple[Callable[..., None], str]]:
     """Each action's command and help, by name."""
-    return {str(action): (_command(action), text) for action, text in HELP.items()}
+    said = {str(action): (_command(action), text) for action, text in HELP.items()}
+    return said | {str(Action.LINK): (link_key, "Let a site's new key go on as the client it was.")}
+
+
+def link_key(
+    key: Annotated[str, typer.Argument(help="The new key: its .pub file, or its client's name.")],
+    client: Annotated[str, typer.Argument(help="The client it counts as; itself ends a link.")],
+    note: Note = "",
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+) -> None:
+    """Count what a key signs as another client's: for a site that had to change its key.
+
+    Reputation and history go on under the old name. While both keys take part, one of them is
+    asked.
+    """
+    from fedguard.state.queries import name_like
+
+    opened = to_write(store, federation, files)
+    new = _name_of_key(key)
+    old = new if client in (key, new) else name_like(opened, client)
+    opened.override(Override(new, Action.LINK, note, author(), same_as=old))
+    told = f"{new} stands for itself again" if new == old else f"{new} counts as {escape(old)}"
+    Console(highlight=False).print(f"{told}: from round {opened.done + 1}")
+
+
+def _name_of_key(key: str) -> str:
+    """A client's name, given as it is or as the file with its public key."""
+    if not Path(key).is_file():
+        return key
+    with extra("reading a key", "server"):
+        from fedguard.deploy.certificates import public_key_of
+    return name_of_key(public_key_of(Path(key)))
 
 
 def _command(action: Action) -> Callable[..., None]:

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
-from fedguard.defence import chain
 from fedguard.errors import ConfigError
 
 __all__ = ["replay_round"]
@@ -24,10 +23,9 @@ def replay_round(
 
     Inputs are kept for as many rounds as the store's retention says. Exit code 1 if they differ.
     """
-    import fedguard_strategies as rules
     from fedguard.server import replayed
     from fedguard.state.queries import told_of
-    from fedguard_strategies import scorers
+    from fedguard_strategies.expressions import OPTIMISERS, RULES, SCORERS
 
     opened, console = to_read(store, federation, files), Console(highlight=False)
     told, inputs = told_of(opened, server_round)
@@ -36,10 +34,8 @@ def replay_round(
             f"the inputs of round {server_round} are not kept: open the store with "
             "retention=Retention(inputs=N) to keep those of the last N rounds"
         )
-    defences = {name: getattr(rules, name) for name in rules.__all__} | {"chain": chain}
-    known = {name: getattr(scorers, name) for name in scorers.__all__}
     _, report, state = replayed(
-        opened.blobs.get(inputs), lambda given: given.policy(defences, known)
+        opened.blobs.get(inputs), lambda given: given.policy(RULES, SCORERS, OPTIMISERS)
     )
     same = {"report": report.decode() == told["report"], "state": _digest(state) == told["state"]}
     for what, holds in same.items():

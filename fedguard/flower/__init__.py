@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fedguard.flower.grid import GuardedGrid
+from fedguard.flower.guarding import guarded
 from fedguard.flower.model import Layout, Unusable
 from fedguard.flower.strategy import GuardedStrategy
 
-__all__ = ["GuardedGrid", "GuardedStrategy", "Layout", "Unusable"]
+__all__ = ["GuardedGrid", "GuardedStrategy", "Layout", "Unusable", "guarded"]

@@ -42,13 +42,16 @@ class Intake:
 
     def taken(
         self, replies: Iterable[Message]
-    ) -> tuple[list[Update], list[Fault], dict[str, Receipt]]:
+    ) -> tuple[list[Update], list[Fault], dict[str, Receipt], dict[str, dict[str, float]]]:
         """Take replies one by one as they come; an update or a fault of everybody asked.
+
+        Of each update its receipt and the numbers its client reports, too.
 
         Raises `StoreUnavailable`, or `OSError` when the disk is full: that is no client's fault.
         """
         version = self.store.version
         silent, receipts = dict(self.asked), dict[str, Receipt]()
+        reported: dict[str, dict[str, float]] = {}
         updates, faults = list[Update](), list[Fault]()
         for reply in replies:
             client = silent.pop(reply.metadata.src_node_id, None)
@@ -56,7 +59,7 @@ class Intake:
                 log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
                 continue
             try:
-                delta, receipt, claim = self._read(reply, version)
+                delta, receipt, claim, numbers = self._read(reply, version)
             except Unusable as error:
                 faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
                 continue
@@ -69,15 +72,19 @@ class Intake:
                 faults.append(Fault(client, "replayed", told))
                 continue
             receipts[client] = receipt
+            reported[client] = numbers
             updates.append(Update(client, self.spool.keep(delta), claim))
         faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
-        return updates, faults, receipts
+        return updates, faults, receipts, reported
 
-    def _read(self, reply: Message, version: int) -> tuple[Vector, Receipt, int | None]:
-        """A reply's delta, receipt and claimed examples. Raises what a hostile reply raises."""
+    def _read(
+        self, reply: Message, version: int
+    ) -> tuple[Vector, Receipt, int | None, dict[str, float]]:
+        """A reply's delta, receipt, claims and numbers. Raises what a hostile reply raises."""
         arrays = self._arrays_of(reply)
         delta, receipt = self._delta(arrays), _receipt(arrays, self.layout, version)
-        return delta, receipt, claimed_examples(reply.content)
+        content = reply.content
+        return delta, receipt, claimed_examples(content), reported_metrics(content)
 
     def _arrays_of(self, reply: Message) -> ArrayRecord:
         """What a reply brings for this round. Raises `Unusable`."""

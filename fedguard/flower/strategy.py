@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -23,29 +20,29 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedguard.errors import CannotAggregate, InvalidParameter
+from fedguard.errors import CannotAggregate, InvalidParameter, RunHeld, StoreUnavailable
 from fedguard.flower.grid import GuardedGrid
 from fedguard.flower.intake import Intake
+from fedguard.flower.metrics import pooled
 from fedguard.flower.model import Layout, reported_metrics
+from fedguard.flower.participants import Participants, name_of_node
 from fedguard.flower.spool import Spool
-from fedguard.server import Policy, commit_round, rehearse
-from fedguard.state import MemoryStore, Receipt, RoundRecord, StateStore
+from fedguard.sampling import f_of_sample
+from fedguard.server import Policy, commit_round, overruled, rehearse
+from fedguard.state import MemoryStore, PatientStore, Receipt, RoundRecord, StateStore
 from fedguard.types import Cohort, RoundReport, Vector
 
-__all__ = ["GuardedStrategy", "name_of_node"]
+__all__ = ["GuardedStrategy"]
 
 MetricRecordContent = dict[str, int | float | list[int] | list[float]]
 
 
-def name_of_node(node: Any) -> str:
-    """A client's lasting name: a digest of its public key, or its node id if it has none."""
-    if node.public_key:
-        return hashlib.sha256(node.public_key).hexdigest()[:16]
-    return str(node.node_id)
-
-
 def _ignore(_: RoundReport) -> None:
     """Nobody listens."""
+
+
+def _tell_of_store(error: StoreUnavailable) -> None:
+    log(WARNING, "the round waits for its store: %s", error.why)
 
 
 def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[str, Any]:
@@ -62,35 +59,47 @@ def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[st
 class GuardedStrategy(Strategy):
     """A Flower strategy that aggregates by `policy` and trusts nothing a client sends.
 
-    It waits for `min_nodes` before a round samples (for `node_timeout` seconds at most), asks
-    `fraction_train` of the nodes, at least `min_nodes`, and moves the model by the aggregate of
-    the deltas admitted. Every client counts once, whatever number of examples it claims. A round
-    that cannot be aggregated is held: the model stays, the report tells why. `on_round` hears of
-    a round after `store` has committed it. Clients reply with an ArrayRecord of their parameters.
-    `root(arrays, round)` trains the model on clean data of the server's own and returns it; only
-    rules and scorers that say so need it (FLTrust, behaviour).
+    Who is asked: it waits for `min_nodes` before a round samples (for `node_timeout` seconds at
+    most), asks `fraction_train` of the nodes, at least `min_asked` (`min_nodes` if it is None), and
+    moves the model by the aggregate of the deltas admitted. Every client counts once, whatever
+    number of examples it claims. With `malicious`, how many of the federation's clients may be
+    hostile, `policy` is a function of f, and f follows from the sample of each round.
 
-    Replies are taken as they come and let go; the updates of a round that would need more than
-    `memory` bytes lie on disk, in `spool` or where temporary files do. Once the policy's quorum has
-    replied, the others have `patience` seconds more, or until Flower's timeout if it is None.
-    An update longer than `longest` (Euclidean norm), of another round, or sent before on an older
-    model is a fault.
+    What comes: clients reply with an ArrayRecord of their parameters. Replies are taken as they
+    come and let go; the updates of a round that would need more than `memory` bytes lie on disk, in
+    `spool` or where temporary files do. Once the policy's quorum has replied, the others have
+    `patience` seconds more, or until Flower's timeout if it is None. An update longer than
+    `longest` (Euclidean norm), of another round, or sent before on an older model is a fault.
+    Numbers that clients report are pooled as median, lowest and highest of those in good standing.
+
+    When a round cannot be aggregated it is held: the model stays, the report tells why, and the
+    next round tries again. After `retries` of those in a row the run ends with `RunHeld`; None
+    tries for good. While the store cannot be used the round waits, `store_patience` seconds.
+
+    `on_round` hears of a round after `store` has committed it. `root(arrays, round)` trains the
+    model on clean data of the server's own and returns it; only rules and scorers that say so need
+    it (FLTrust, behaviour). `proximal_mu` goes to clients as Flower's FedProx sends it.
 
     Source: the message API of flwr.serverapp.strategy
     """
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Policy | Callable[[int], Policy],
         *,
+        malicious: int | None = None,
         min_nodes: int = 2,
+        min_asked: int | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 0.0,
         node_timeout: float = 600.0,
         store: StateStore | None = None,
+        store_patience: float = 300.0,
+        retries: int | None = 2,
         name_of: Callable[[Any], str] = name_of_node,
         on_round: Callable[[RoundReport], None] = _ignore,
         root: Callable[[ArrayRecord, int], ArrayRecord] | None = None,
+        proximal_mu: float | None = None,
         seed: int = 0,
         patience: float | None = None,
         longest: float | None = None,
@@ -99,21 +108,33 @@ class GuardedStrategy(Strategy):
         arrays_key: str = "arrays",
         config_key: str = "config",
     ) -> None:
-        for name, value in (("train", fraction_train), ("evaluate", fraction_evaluate)):
-            if not 0 <= value <= 1:
-                raise InvalidParameter(f"fraction_{name} must lie in [0, 1], got {value}")
-        self.policy = policy
+        if callable(policy) != (malicious is not None):
+            raise InvalidParameter("with `malicious`, and only then, the policy is a function of f")
+        self._policy, self._malicious = policy, malicious
         self.store = MemoryStore() if store is None else store
-        self._min_nodes, self._node_timeout = min_nodes, node_timeout
-        self._fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
-        self._name_of, self._on_round, self._seed = name_of, on_round, seed
+        self._rounds = PatientStore(self.store, store_patience, _tell_of_store)
+        fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
+        asked = min_nodes if min_asked is None else min_asked
+        self._who = Participants(min_nodes, asked, node_timeout, fractions, name_of, seed)
+        self._retries, self._held = retries, 0
+        self._on_round, self._root, self._mu = on_round, root, proximal_mu
         self._arrays_key, self._config_key = arrays_key, config_key
-        self._root = root
         self._patience, self._longest = patience, longest
         self._memory, self._spool = memory, spool
         self._asked: dict[int, str] = {}
+        self._evaluating: dict[int, str] = {}
         self._model = ArrayRecord()
         self._done = 0
+        self.policy = self._policy_of(min_nodes, asked)
+
+    def _policy_of(self, clients: int, asked: int) -> Policy:
+        """The policy of a round that asks some of the clients there are."""
+        if isinstance(self._policy, Policy):
+            return self._policy
+        if not asked:
+            return self._policy(0)
+        malicious = min(self._malicious or 0, clients)
+        return self._policy(f_of_sample(clients, malicious, asked))
 
     def start(
         self,
@@ -148,14 +169,14 @@ class GuardedStrategy(Strategy):
 
     def _resumed(self, initial: ArrayRecord) -> tuple[ArrayRecord, int]:
         """What to begin with, and how many rounds were done before."""
-        kept = self.store.newest_model()
+        kept = self._rounds.newest_model()
         if kept is None:
             return initial, 0
         arrays = ArrayRecord({name: Array(values) for name, values in kept.items()})
         if not Layout.of(arrays).fits(Layout.of(initial)):
             log(WARNING, "the store's model is another one: the rounds begin with the app's")
-            return initial, self.store.done
-        return arrays, self.store.done
+            return initial, self._rounds.done
+        return arrays, self._rounds.done
 
     def _numbered(
         self, evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None]
@@ -174,8 +195,11 @@ class GuardedStrategy(Strategy):
     ) -> Iterable[Message]:
         server_round += self._done
         self._model = arrays
-        nodes = self._wait_for_nodes(grid)
-        self._asked = self._sample(nodes, "train", server_round)
+        named = self._who.named(self._who.waited_for(grid), self._rounds.links())
+        self._asked = self._who.sample(named, "train", server_round)
+        self.policy = self._policy_of(len(named), len(self._asked))
+        if self._mu is not None:
+            config["proximal-mu"] = self._mu
         return self._messages(self._asked, arrays, config, server_round, MessageType.TRAIN)
 
     def aggregate_train(
@@ -197,12 +221,12 @@ class GuardedStrategy(Strategy):
             base,
             self._asked,
             server_round,
-            self.store,
+            self._rounds,
             spool,
             self._longest,
             self._arrays_key,
         )
-        updates, faults, receipts = intake.taken(replies)
+        updates, faults, receipts, told = intake.taken(replies)
         vectors = {"model": base}
         if self._root:
             vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
@@ -213,16 +237,18 @@ class GuardedStrategy(Strategy):
             if vector is None:
                 return RoundRecord(receipts=receipts)
             moved.append(layout.moved(self._model, vector))
-            name = self.store.keep_model(
+            name = self._rounds.keep_model(
                 lambda: {name: array.numpy() for name, array in moved[0].items()},
                 _provenance(report, receipts),
             )
             return RoundRecord(receipts=receipts, model=name)
 
-        _, report = commit_round(self.store, cohort, self.policy, seal)
-        arrays = moved[0] if moved else None
+        _, report = commit_round(self._rounds, cohort, self.policy, seal)
         self._tell(report)
+        self._end_if_held(report)
+        arrays = moved[0] if moved else None
         metrics: MetricRecordContent = {
+            **pooled([told[client] for client in report.admitted]),
             "admitted": len(report.admitted),
             "refused": len(report.refused),
             "suspected": len(report.suspects),
@@ -233,47 +259,27 @@ class GuardedStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        if not self._fractions["evaluate"]:
+        if not self._who.fractions["evaluate"]:
             return []
         server_round += self._done
-        asked = self._sample(list(grid.get_nodes()), "evaluate", server_round)
-        return self._messages(asked, arrays, config, server_round, MessageType.EVALUATE)
+        named = self._who.named(grid.get_nodes(), self._rounds.links())
+        self._evaluating = self._who.sample(named, "evaluate", server_round)
+        kind = MessageType.EVALUATE
+        return self._messages(self._evaluating, arrays, config, server_round, kind)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """The median over clients of each number that most of them report; no weights."""
-        answers = [reported_metrics(reply.content) for reply in replies if reply.has_content()]
-        told: MetricRecordContent = {}
-        for key in sorted(set().union(*answers)) if answers else ():
-            values = [answer[key] for answer in answers if key in answer]
-            if 2 * len(values) > len(answers) and key != "num-examples":
-                told[key] = sorted(values)[(len(values) - 1) // 2]  # the lower of the middle two
+        """What those in good standing report, pooled; no weights."""
+        known = overruled(self._rounds.load())
+        out = {client for client, each in known.items() if not each.standing.counts}
+        answers = [
+            reported_metrics(reply.content)
+            for reply in replies
+            if reply.has_content() and self._evaluating.get(reply.metadata.src_node_id) not in out
+        ]
+        told: MetricRecordContent = {**pooled(answers)}
         return MetricRecord(told) if told else None
-
-    def _wait_for_nodes(self, grid: Grid) -> list[Any]:
-        deadline = time.monotonic() + self._node_timeout
-        while len(nodes := list(grid.get_nodes())) < self._min_nodes:
-            if time.monotonic() > deadline:
-                log(WARNING, "%s nodes after waiting, %s wanted", len(nodes), self._min_nodes)
-                break
-            time.sleep(0.1)
-        return nodes
-
-    def _sample(self, nodes: Sequence[Any], purpose: str, server_round: int) -> dict[int, str]:
-        """Who takes part: node id to client name, drawn by name so that ids do not matter.
-
-        Of two nodes of one name the lower id takes part: a client counts once.
-        """
-        by_name: dict[str, int] = {}
-        for node in sorted(nodes, key=lambda node: node.node_id):
-            by_name.setdefault(self._name_of(node), node.node_id)
-        names = sorted(by_name.items())
-        share = int(self._fractions[purpose] * len(names))
-        count = min(max(share, self._min_nodes), len(names)) if share < len(names) else len(names)
-        rng = np.random.default_rng([self._seed, server_round, purpose == "train"])
-        chosen = sorted(rng.choice(len(names), count, replace=False)) if names else []
-        return {names[i][1]: names[i][0] for i in chosen}
 
     def _messages(
         self,
@@ -290,12 +296,19 @@ class GuardedStrategy(Strategy):
     def _rehearse(self) -> None:
         """Raise what no round could do; what only a small round cannot is told."""
         vectors = ("model", "root") if self._root else ("model",)
-        for few, told in ((self._min_nodes, "of"), (self._min_nodes - 1, "with one refused of")):
+        least = self._who.min_asked
+        for few, told in ((least, "of"), (least - 1, "with one refused of")):
             try:
                 rehearse(self.policy.defence, few, vectors, self.policy.scorers)
             except CannotAggregate as error:
-                log(WARNING, "a round %s %s updates will be held: %s", told, self._min_nodes, error)
+                log(WARNING, "a round %s %s updates will be held: %s", told, least, error)
                 break
+
+    def _end_if_held(self, report: RoundReport) -> None:
+        """Raise `RunHeld` when trying again has not helped."""
+        self._held = self._held + 1 if report.held else 0
+        if report.held and self._retries is not None and self._held > self._retries:
+            raise RunHeld(report.round, self._held, report.held)
 
     def _tell(self, report: RoundReport) -> None:
         for change in report.changes:

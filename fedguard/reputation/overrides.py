@@ -1,23 +1,34 @@
-"""What the operator says of a client, which counts more than any evidence."""
+"""What the operator says of a client, which counts more than any evidence; whose key is whose."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from fedguard.errors import InvalidParameter
 from fedguard.types import Standing
 
-__all__ = ["Action", "Override"]
+__all__ = ["Action", "Override", "followed"]
 
 
 class Action(StrEnum):
-    """What an operator can do about a client; a note only says something."""
+    """What an operator can do about a client; a note only says something.
+
+    A link says that a key is another client's: what it sends counts as that one's.
+    """
 
     TRUST = "trust"
     REINSTATE = "reinstate"
     QUARANTINE = "quarantine"
     BAN = "ban"
     NOTE = "note"
+    LINK = "link"
+
+    @property
+    def stands(self) -> bool:
+        """Whether it gives a standing."""
+        return self in STANDINGS
 
 
 STANDINGS = {
@@ -33,7 +44,8 @@ class Override:
     """A client has this standing, whatever the evidence says, until the override ends.
 
     It ends after round `until_round` or at `until_time` (seconds since 1970), if it has an end.
-    `reinstate` acts once: the client starts over on probation, and evidence counts again.
+    `reinstate` acts once: the client starts over on probation, and evidence counts again. A link
+    makes what `client` sends count as that of `same_as`; one to itself ends an earlier link.
     """
 
     client: str
@@ -42,6 +54,12 @@ class Override:
     author: str = ""
     until_round: int | None = None
     until_time: float | None = None
+    same_as: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidParameter` for a link to nobody, and for another order to somebody."""
+        if (self.action is Action.LINK) != (self.same_as is not None):
+            raise InvalidParameter("a link, and only a link, says whose key it is")
 
     @property
     def standing(self) -> Standing:
@@ -55,3 +73,22 @@ class Override:
         """Whether it still counts in a round that starts now."""
         in_rounds = self.until_round is None or server_round <= self.until_round
         return in_rounds and (self.until_time is None or now < self.until_time)
+
+
+def followed(links: Mapping[str, str]) -> dict[str, str]:
+    """Links to their end: A to C where A is B's and B is C's. Raises `InvalidParameter`.
+
+    >>> followed({"new": "newer", "newer": "old", "other": "other"})
+    {'new': 'old', 'newer': 'old'}
+    """
+    ends: dict[str, str] = {}
+    for key in links:
+        end, seen = key, {key}
+        while (following := links.get(end, end)) != end:
+            if following in seen:
+                raise InvalidParameter(f"{key} and {following} would each be the other's key")
+            seen.add(following)
+            end = following
+        if end != key:
+            ends[key] = end
+    return ends

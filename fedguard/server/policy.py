@@ -10,6 +10,7 @@ import numpy as np
 
 from fedguard.defence import Defence, aggregate
 from fedguard.errors import InvalidParameter, MissingVector, NothingTrusted
+from fedguard.optimisers import Optimiser
 from fedguard.probes import Context
 from fedguard.reputation import ReputationPolicy
 from fedguard.scoring import Scorer
@@ -23,7 +24,8 @@ class Policy:
 
     Scores of all families together make suspects, of whom a share `discovery_rate` may be honest.
     Suspicion is told; only with a `reputation` policy do rounds of evidence act. When fewer than a
-    share `quorum` of the clients asked are admitted, the round is held.
+    share `quorum` of the clients asked are admitted, the round is held. The `optimiser` turns the
+    aggregate into the model's step; without one the aggregate is the step.
     """
 
     defence: Defence
@@ -31,6 +33,7 @@ class Policy:
     reputation: ReputationPolicy | None = None
     discovery_rate: float = 0.05
     quorum: float = 0.5
+    optimiser: Optimiser | None = None
 
     def __post_init__(self) -> None:
         """One scorer a family: a verdict has one score for each."""

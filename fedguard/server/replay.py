@@ -30,12 +30,17 @@ class Inputs(NamedTuple):
     reputation: ReputationPolicy | None
     discovery_rate: float
     quorum: float
+    optimiser: str | None = None
 
-    def policy(self, rules: Factories, scorers: Factories) -> Policy:
+    def policy(self, rules: Factories, scorers: Factories, optimisers: Factories) -> Policy:
         """The policy, made anew from named factories. Raises `UnknownName` for those not there."""
         made = [parse_expression(each, scorers, "scorer") for each in self.scorers]
         defence = parse_expression(self.defence, rules, "rule")
-        return Policy(defence, tuple(made), self.reputation, self.discovery_rate, self.quorum)
+        own = self.optimiser
+        optimiser = parse_expression(own, optimisers, "server optimiser") if own else None
+        return Policy(
+            defence, tuple(made), self.reputation, self.discovery_rate, self.quorum, optimiser
+        )
 
 
 def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], bytes]:
@@ -43,7 +48,8 @@ def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], 
 
     def make() -> bytes:
         scorers = tuple(scorer.name for scorer in policy.scorers)
-        own = (policy.reputation, policy.discovery_rate, policy.quorum)
+        optimiser = policy.optimiser.name if policy.optimiser else None
+        own = (policy.reputation, policy.discovery_rate, policy.quorum, optimiser)
         return pack(Inputs(state, _in_memory(cohort), policy.defence.name, scorers, *own))
 
     return make

@@ -66,7 +66,7 @@ def scored(
     """Probe once, for the defence and every scorer; score first, learn later."""
     context = Context.of(cohort)
     remembered = initial_state(policy.defence)
-    if state.defence is not None and state.rule == policy.defence.name:
+    if state.defence is not None and state.rule == policy.defence.kind:
         remembered = state.defence
     memories = {each.memory.name: each.memory for each in policy.scorers if each.memory}
     probes = [squares, *(each for scorer in policy.scorers for each in scorer.probes)]

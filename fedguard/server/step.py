@@ -49,6 +49,7 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
     outcome: Aggregate | str = held or NOBODY
     if seen and not held:
         outcome = _aggregate(policy, seen, admitted, judgement)
+    outcome, optimiser = _stepped(policy, state, outcome)
     result = outcome if isinstance(outcome, Aggregate) else None
     report = RoundReport(
         round=state.round + 1,
@@ -58,7 +59,7 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
         norm=float(np.linalg.norm(result.vector.astype(np.float64))) if result else 0.0,
         changes=judgement.changes,
     )
-    goes_on = state.rule == policy.defence.name
+    goes_on = state.rule == policy.defence.kind
     if result:
         own: tuple[Any, ...] | None = result.state[-len(stages_of(policy.defence)) :]
     else:
@@ -66,10 +67,11 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
     after = State(
         state.round + 1,
         own,
-        policy.defence.name,
+        policy.defence.kind,
         state.parameters,
         seen.memories if seen else state.memories,
         judgement.reputations,
+        optimiser=optimiser,
     )
     return (result.vector if result else None), report, after
 
@@ -116,9 +118,24 @@ def _aggregate(
         result = aggregate(defence, blocks, state, known, context)
     except CannotAggregate as error:
         return str(error)
-    if not np.isfinite(result.vector).all():
-        return "the aggregate is not finite"
-    return result
+    return result if np.isfinite(result.vector).all() else "the aggregate is not finite"
+
+
+def _stepped(
+    policy: Policy, state: State, outcome: Aggregate | str
+) -> tuple[Aggregate | str, tuple[str, Any] | None]:
+    """The outcome with the optimiser's step as its vector, and the optimiser's next state."""
+    optimiser = policy.optimiser
+    goes_on = optimiser and state.optimiser and state.optimiser[0] == optimiser.name
+    before = state.optimiser if goes_on else None
+    if not optimiser or isinstance(outcome, str):
+        return outcome, before
+    with np.errstate(over="ignore", invalid="ignore"):
+        vector, after = optimiser.step(outcome.vector, before[1] if before else None)
+    vector = vector.astype(outcome.vector.dtype, copy=False)
+    if not np.isfinite(vector).all():
+        return "the server optimiser's step is not finite", before
+    return outcome._replace(vector=vector), (optimiser.name, after)
 
 
 def _shortened(weights: Any) -> Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedguard.state.memory import MemoryStore
+from fedguard.state.patient import PatientStore
 from fedguard.state.types import Receipt, RoundRecord, State, StateStore
 
-__all__ = ["MemoryStore", "Receipt", "RoundRecord", "State", "StateStore"]
+__all__ = ["MemoryStore", "PatientStore", "Receipt", "RoundRecord", "State", "StateStore"]

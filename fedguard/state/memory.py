@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedguard.errors import StaleCommit
 from fedguard.reputation import Action, Override
+from fedguard.reputation.overrides import followed
 from fedguard.state.types import RoundRecord, State
 from fedguard.types import RoundReport
 
@@ -24,6 +25,7 @@ class MemoryStore:
         self._state, self._clock = State(), clock
         self._reports: list[RoundReport] = []
         self._overrides: dict[str, Override] = {}
+        self._links: dict[str, str] = {}
         self._sent: dict[str, tuple[int, int]] = {}
 
     def load(self) -> State:
@@ -64,8 +66,15 @@ class MemoryStore:
         return {each: number for each, (number, model) in found.items() if model < version}
 
     def override(self, override: Override) -> None:
-        if override.action is not Action.NOTE:
+        if override.action is Action.LINK and override.same_as:
+            own = self._links | {override.client: override.same_as}
+            followed(own)
+            self._links = own
+        elif override.action.stands:
             self._overrides[override.client] = override.begun(self._state.round)
+
+    def links(self) -> Mapping[str, str]:
+        return followed(self._links)
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return None

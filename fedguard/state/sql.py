@@ -15,11 +15,13 @@ from fedguard.canonical import to_json
 from fedguard.errors import MissingKey, StaleCommit, UnknownName
 from fedguard.events import Event, events_of
 from fedguard.reputation import Action, Override, Reputation
+from fedguard.reputation.overrides import followed
 from fedguard.state import tables
 from fedguard.state.blobs import Blobs, sha256_of
 from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
 from fedguard.state.models import read_model, write_model
+from fedguard.state.orders import links_in, orders_in
 from fedguard.state.types import RoundRecord, State
 from fedguard.types import RoundReport, Verdict
 
@@ -92,7 +94,7 @@ class SqlStore:
             data = connection.scalars(
                 self._own(tables.states, tables.states.c.data).where(wanted)
             ).one_or_none()
-            overrides = self._overrides(connection, done + 1, now)
+            overrides = orders_in(connection, self.id, done + 1, now)
         return replace(self._state_of(data) if data else State(), overrides=overrides)
 
     def _state_of(self, data: bytes) -> State:
@@ -147,6 +149,8 @@ class SqlStore:
         with writing(self.engine) as connection:
             self._lock(connection)
             done = connection.scalars(self._own(federations, federations.c.rounds)).one()
+            if override.action is Action.LINK:  # refused if it would lead in a circle
+                followed(links_in(connection, self.id) | {override.client: str(override.same_as)})
             plain = asdict(override.begun(done))
             self._log(connection, {"kind": "override", "at": now} | plain)
             row = {"federation": self.id, "created_at": now} | plain
@@ -154,6 +158,10 @@ class SqlStore:
             told = f"the operator: {override.action}"
             event = Event(done, f"operator.{override.action}", override.client, told, plain)
             self._write_events(connection, [event], now)
+
+    def links(self) -> Mapping[str, str]:
+        with reading(self.engine) as connection:
+            return links_in(connection, self.id)
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return self.blobs.put(data(), INPUTS) if self.retention.inputs > 0 else None
@@ -207,18 +215,6 @@ class SqlStore:
         if not self.signer:
             raise MissingKey("", "the store was opened for reading")
         return append(connection, self.id, self.name, self.signer, entry)
-
-    def _overrides(self, connection: Connection, following: int, now: float) -> dict[str, Override]:
-        table = tables.overrides
-        query = self._own(table, table).where(table.c.action != Action.NOTE).order_by(table.c.id)
-        latest = {row.client: row for row in connection.execute(query)}
-        found = {
-            name: Override(
-                name, Action(row.action), row.note, row.author, row.until_round, row.until_time
-            )
-            for name, row in latest.items()
-        }
-        return {name: each for name, each in found.items() if each.holds(following, now)}
 
     def _write_round(
         self,

@@ -136,6 +136,7 @@ overrides = Table(
     Column("created_at", Float, nullable=False),
     Column("until_round", Integer),
     Column("until_time", Float),
+    Column("same_as", String(200)),
     Index("ix_overrides_client", "federation", "client"),
 )
 events = Table(

@@ -19,10 +19,10 @@ __all__ = ["Receipt", "RoundRecord", "State", "StateStore"]
 class State:
     """What the next round's `step` needs: rounds committed so far, and what they taught.
 
-    `defence` is the own state of the stages of the defence named `rule`, None before its first
-    round; another defence starts anew. `memories` are the scorers', by name. Both are of a model
-    of `parameters` parameters; with another model they start anew. `overrides` are those that hold
-    in the next round.
+    `defence` is the own state of the stages of a defence of the kind `rule`, None before its first
+    round; a defence of other stages starts anew. `memories` are the scorers', by name; `optimiser`
+    is the server optimiser's name and state. All are of a model of `parameters` parameters; with
+    another model they start anew. `overrides` are those that hold in the next round.
     """
 
     round: int = 0
@@ -32,25 +32,27 @@ class State:
     memories: Mapping[str, Any] = field(default_factory=dict)
     reputations: Mapping[str, Reputation] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=dict)
+    optimiser: tuple[str, Any] | None = None
 
     def of_model(self, parameters: int) -> State:
         """The same for a model of this size: what was learnt of another is left behind."""
         if parameters == self.parameters:
             return self
-        return replace(self, parameters=parameters, defence=None, memories={})
+        return replace(self, parameters=parameters, defence=None, memories={}, optimiser=None)
 
     def to_bytes(self) -> bytes:
         """What is stored: all but the overrides, which have a place of their own."""
         known = {client: each.to_list() for client, each in self.reputations.items()}
         own = [self.round, self.defence, self.rule, self.parameters]
-        return pack([*own, dict(self.memories), known])
+        return pack([*own, dict(self.memories), known, self.optimiser])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state `to_bytes` wrote."""
-        number, defence, rule, parameters, memories, known = unpack(data)
+        number, defence, rule, parameters, memories, known, *more = unpack(data)
         reputations = {client: Reputation.from_list(each) for client, each in known.items()}
-        return cls(number, defence, rule, parameters, memories, reputations)
+        own = (number, defence, rule, parameters, memories, reputations)
+        return cls(*own, optimiser=more[0] if more else None)
 
 
 class Receipt(NamedTuple):
@@ -123,6 +125,9 @@ class StateStore(Protocol):
 
     def override(self, override: Override) -> None:
         """Let the operator's word count from the next `load`; a later one replaces it."""
+
+    def links(self) -> Mapping[str, str]:
+        """The client that each linked key counts as, by the operator's word."""
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         """Write a round's inputs before its commit, if they are kept; their name for the record."""

@@ -22,10 +22,10 @@ from fedguard_simulations.runs import Run
 from fedguard_simulations.scenario import (
     Scenario,
     parse_attack,
-    parse_defence,
     parse_model,
     parse_partition,
 )
+from fedguard_strategies.expressions import parse_defence
 
 __all__ = ["Federation", "federation_of", "task_of"]
 

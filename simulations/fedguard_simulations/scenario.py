@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-import fedguard_strategies
-from fedguard import InMemory, chain
+from fedguard import InMemory
 from fedguard.config import Factories, parse_expression
-from fedguard.defence import Defence, Stage, transform
+from fedguard.defence import Stage, transform
 from fedguard.errors import ConfigError, UnknownName
 from fedguard.server import rehearse
 from fedguard_clients import ATTACKS, Behaviour
@@ -26,13 +25,13 @@ from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
 from fedguard_simulations.runs import MEASURES, RUNS
+from fedguard_strategies.expressions import parse_defence, parse_optimiser
 
 __all__ = [
     "Expectation",
     "Scenario",
     "load_scenario",
     "parse_attack",
-    "parse_defence",
     "parse_model",
     "parse_partition",
     "scenarios",
@@ -79,10 +78,10 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated. `partition`, `model`, `attack` and `defence` are expressions.
+    """What is simulated. `partition`, `model`, `attack`, `defence`, `optimiser` are expressions.
 
-    `root_examples` are training examples that the server keeps for itself: for FLTrust, and to
-    score behaviour by.
+    `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
+    that the server keeps for itself: for FLTrust, and to score behaviour by.
 
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """
@@ -101,6 +100,7 @@ class Scenario:
     batch: int = 32
     learning_rate: float = 0.1
     root_examples: int = 0
+    optimiser: str = ""
     reputation: bool = True
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
@@ -133,6 +133,7 @@ class Scenario:
                 )
         vectors = ("model", "root") if self.root_examples else ("model",)
         rehearse(parse_defence(self.defence), self.clients, vectors)
+        parse_optimiser(self.optimiser)
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""
@@ -233,13 +234,6 @@ def parse_attack(text: str) -> Behaviour | Stage:
     value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT)), "attack")
     if not isinstance(value, (Behaviour, Stage)):
         raise ConfigError(f"{text!r} is not an attack")
-    return value
-
-
-def parse_defence(text: str) -> Defence:
-    """A defence by its expression, `chain(arc(f=4), caf(f=4))`."""
-    rules = {name: getattr(fedguard_strategies, name) for name in fedguard_strategies.__all__}
-    value: Defence = parse_expression(text, {**rules, "chain": chain}, "rule")
     return value
 
 

@@ -18,6 +18,7 @@ from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.runners import Job, Runner, runner_of
 from fedguard_simulations.runs import RUNS, Run
 from fedguard_simulations.scenario import Scenario
+from fedguard_strategies.expressions import parse_optimiser
 from fedguard_strategies.recipes import standard_scorers
 
 __all__ = ["DEFAULT_RUNS", "Tick", "policy_of", "run_one", "simulate"]
@@ -52,7 +53,8 @@ def policy_of(federation: Federation, run: Run) -> Policy:
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None
     scorers = standard_scorers(scenario.malicious, canaries=scenario.root_examples > 0)
-    return Policy(federation.defence(run), scorers, reputation)
+    optimiser = parse_optimiser(scenario.optimiser)
+    return Policy(federation.defence(run), scorers, reputation, optimiser=optimiser)
 
 
 def simulate(
@@ -106,6 +108,7 @@ def run_one(
             policy,
             min_nodes=count,
             store=store,
+            retries=None,
             on_round=reports.append,
             name_of=lambda node: names(name_of(node)),
             root=federation.root(),

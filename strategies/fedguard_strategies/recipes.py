@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from fedguard import Policy, ReputationPolicy, chain
+from fedguard.defence import Defence
+from fedguard.optimisers import Optimiser
 from fedguard.scoring import Scorer
+from fedguard_strategies.caf import caf
+from fedguard_strategies.norm_clipping import arc
 from fedguard_strategies.scorers import (
     behaviour,
     direction,
@@ -13,7 +18,7 @@ from fedguard_strategies.scorers import (
     temporal,
 )
 
-__all__ = ["standard_scorers"]
+__all__ = ["standard_policy", "standard_scorers"]
 
 
 def standard_scorers(
@@ -33,3 +38,26 @@ def standard_scorers(
         temporal(size, seed),
     )
     return (*standard, behaviour()) if canaries else standard
+
+
+def standard_policy(
+    f: int,
+    defence: Defence | None = None,
+    *,
+    optimiser: Optimiser | None = None,
+    false_quarantines: float = 0.1,
+    canaries: bool = False,
+    seed: int = 0,
+) -> Policy:
+    """What to run when there is no reason to choose otherwise, against `f` hostile clients.
+
+    Without a `defence`, `chain(arc(f), caf(f))`: it keeps the most accuracy in its worst case
+    (docs/defences.md). `false_quarantines` of honest clients are accepted per 1,000 client-rounds.
+    For `canaries` and `seed` see `standard_scorers`.
+    """
+    return Policy(
+        defence or chain(arc(f), caf(f)),
+        standard_scorers(f, seed=seed, canaries=canaries),
+        ReputationPolicy(f=f, false_quarantines=false_quarantines),
+        optimiser=optimiser,
+    )

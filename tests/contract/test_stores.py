@@ -14,7 +14,7 @@ from databases import postgresql
 from rounds import POLICY, cohort, rounds
 
 from fedguard import Action, MemoryStore, Override, Standing, State, StateStore, commit_round, step
-from fedguard.errors import StaleCommit
+from fedguard.errors import InvalidParameter, StaleCommit
 from fedguard.state import Receipt, RoundRecord
 from fedguard.state.opening import open_store
 from fedguard.state.sql import Retention
@@ -135,6 +135,21 @@ def test_a_word_with_an_end_ends(opened: Opened) -> None:
     _, report, state = ROUNDS[1]
     store.commit(state, report, 1)
     assert not store.load().overrides
+
+
+def test_linked_keys_lead_to_one_client(opened: Opened) -> None:
+    store = opened()
+    assert store.links() == {}
+    store.override(Override("newer", Action.LINK, "changed again", same_as="new"))
+    store.override(Override("new", Action.LINK, "a new disk", same_as="client-1"))
+    assert opened().links() == {"newer": "client-1", "new": "client-1"}
+    with pytest.raises(InvalidParameter, match="each be the other's"):
+        store.override(Override("client-1", Action.LINK, same_as="newer"))
+    store.override(Override("new", Action.LINK, "sold", same_as="new"))
+    assert opened().links() == {"newer": "new"}
+    assert not store.load().overrides
+    with pytest.raises(InvalidParameter, match="whose key"):
+        Override("new", Action.LINK)
 
 
 def test_records_are_taken(opened: Opened) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from fedguard.defence import Chain
 from fedguard.errors import ConfigError, InvalidParameter, UnknownName
-from fedguard_simulations.scenario import parse_attack, parse_defence
+from fedguard_simulations.scenario import parse_attack
+from fedguard_strategies.expressions import parse_defence
 
 
 def test_a_chain_is_read() -> None:

@@ -11,11 +11,18 @@ from flower_parts import Answer, FakeGrid, answer, content, model, npy, shifted
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 import fedguard_strategies as rules
-from fedguard import MemoryStore, Policy, RoundReport, chain
-from fedguard.errors import ConfigError, InvalidParameter, MissingVector
+from fedguard import Action, MemoryStore, Override, Policy, RoundReport, State, chain
+from fedguard.errors import (
+    ConfigError,
+    InvalidParameter,
+    MissingVector,
+    RunHeld,
+    StoreUnavailable,
+)
 from fedguard.flower import GuardedStrategy, Layout
 from fedguard.flower import strategy as strategy_module
-from fedguard.flower.strategy import name_of_node
+from fedguard.flower.participants import name_of_node
+from fedguard.sampling import f_of_sample
 from fedguard_strategies.recipes import standard_scorers
 
 TRIMMED = Policy(rules.trimmed_mean(1), standard_scorers(1))
@@ -199,7 +206,8 @@ def test_one_client_has_one_vote_on_a_metric() -> None:
     replies = [each(Message(RecordDict(), 101, "evaluate")) for each in [*QUIET, *huge, stuff]]
     told = strategy.aggregate_evaluate(1, replies)
     assert told is not None
-    assert dict(told) == {"loss": 0.3}
+    assert told["loss"] == 0.3
+    assert set(told) == {"loss", "loss-lowest", "loss-highest"}
 
 
 def spoof(message: Message) -> Message:
@@ -258,12 +266,100 @@ def test_a_message_the_superlink_did_not_take_is_told() -> None:
 def test_a_held_round_leaves_the_model_and_the_run_goes_on() -> None:
     policy = Policy(rules.krum(2), standard_scorers(2))  # needs 7
     reports: list[RoundReport] = []
-    strategy = GuardedStrategy(policy, min_nodes=5, on_round=reports.append)
+    strategy = GuardedStrategy(policy, min_nodes=5, retries=None, on_round=reports.append)
     result = strategy.start(FakeGrid(HONEST), model(), num_rounds=3)
     assert [report.held is not None for report in reports] == [True] * 3
     assert "n >= 2f + 3" in str(reports[0].held)
     assert not result.arrays
     assert [metrics["held"] for metrics in result.train_metrics_clientapp.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_rounds_held_in_a_row_end_the_run(retries: int) -> None:
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(
+        Policy(rules.krum(2)), min_nodes=5, retries=retries, on_round=reports.append
+    )
+    with pytest.raises(RunHeld, match="n >= 2f") as held:
+        strategy.start(FakeGrid(HONEST), model(), num_rounds=9)
+    assert (held.value.held, held.value.server_round, len(reports)) == (retries + 1,) * 3
+
+
+def test_a_round_that_moves_ends_the_row_of_held_ones() -> None:
+    left = iter([False, False, True, False, False, True])
+
+    def sometimes(message: Message) -> Message:
+        if message.metadata.dst_node_id == 101:
+            sometimes.works = next(left)  # type: ignore[attr-defined]
+        moved = answer(shifted(1.0, message.content.array_records["arrays"]))
+        return (moved if sometimes.works else fail)(message)  # type: ignore[attr-defined]
+
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, on_round=reports.append)
+    strategy.start(FakeGrid([sometimes] * 5), model(), num_rounds=6, timeout=0.2)
+    assert [report.held is None for report in reports] == [False, False, True] * 2
+
+
+def test_f_follows_from_the_sample_of_a_round() -> None:
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(
+        lambda f: Policy(rules.trimmed_mean(f)),
+        malicious=8,
+        min_nodes=40,
+        min_asked=10,
+        fraction_train=0.25,
+        on_round=reports.append,
+    )
+    strategy.start(FakeGrid(HONEST * 8), model(), num_rounds=2)
+    f = f_of_sample(clients=40, malicious=8, sampled=10)
+    assert 1 <= f < 8
+    assert {report.defence for report in reports} == {f"trimmed_mean(f={f})"}
+    assert [len(report.verdicts) for report in reports] == [10, 10]
+    with pytest.raises(InvalidParameter, match="only then"):
+        GuardedStrategy(TRIMMED, malicious=3)
+
+
+def test_what_the_admitted_report_is_pooled() -> None:
+    lying = answer(shifted(float("nan")), train_loss=-1e9)
+    told = [answer(shifted(1.0), train_loss=float(i)) for i in range(5)]
+    strategy = GuardedStrategy(TRIMMED, min_nodes=6)
+    result = strategy.start(FakeGrid([*told, lying]), model(), num_rounds=1)
+    found = result.train_metrics_clientapp[1]
+    assert [found[f"train_loss{end}"] for end in ("", "-lowest", "-highest")] == [2.0, 0.0, 4.0]
+    assert "num-examples" not in found
+
+
+def test_who_is_shut_out_measures_nothing() -> None:
+    store = MemoryStore()
+    store.override(Override("105", Action.QUARANTINE))
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, fraction_evaluate=1.0, store=store)
+    replies = [answer(shifted(1.0), loss=0.5)] * 4 + [answer(shifted(1.0), loss=1e9)]
+    result = strategy.start(FakeGrid(replies), model(), num_rounds=1)
+    assert result.evaluate_metrics_clientapp[1]["loss-highest"] == 0.5
+
+
+def test_a_linked_key_goes_on_as_the_client_it_was() -> None:
+    store, reports = MemoryStore(), list[RoundReport]()
+    store.override(Override("105", Action.LINK, same_as="old"))
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, store=store, on_round=reports.append)
+    strategy.start(FakeGrid(HONEST), model(), num_rounds=1)
+    assert reports[0].admitted == ("101", "102", "103", "104", "old")
+
+
+def test_a_round_waits_for_its_store() -> None:
+    class Restarting(MemoryStore):
+        down = 0
+
+        def load(self) -> State:
+            self.down += 1
+            if self.down < 3:
+                raise StoreUnavailable("here", "the database starts up")
+            return super().load()
+
+    _, reports, _ = run(HONEST, store=Restarting())
+    assert len(reports) == 1
+    with pytest.raises(StoreUnavailable):
+        run(HONEST, store=Restarting(), store_patience=0.05)
 
 
 def test_the_server_brings_its_model_and_its_root_update() -> None:
@@ -317,7 +413,11 @@ def test_sampling_is_seeded_and_by_name() -> None:
     def asked(seed: int) -> list[list[str]]:
         reports: list[RoundReport] = []
         strategy = GuardedStrategy(
-            Policy(rules.mean()), fraction_train=0.5, seed=seed, on_round=reports.append
+            Policy(rules.mean()),
+            fraction_train=0.5,
+            retries=None,
+            seed=seed,
+            on_round=reports.append,
         )
         strategy.start(FakeGrid([answer(shifted(1.0))] * 10), model(), num_rounds=4)
         return [[verdict.client for verdict in report.verdicts] for report in reports]
@@ -345,7 +445,8 @@ def test_reported_metrics_are_medians_of_what_most_report() -> None:
     ids = grid.push_messages(messages)
     told = strategy.aggregate_evaluate(1, [next(iter(grid.pull_messages([i]))) for i in ids])
     assert told is not None
-    assert dict(told) == {"loss": 0.3}
+    assert told["loss"] == 0.3
+    assert set(told) == {"loss", "loss-lowest", "loss-highest"}
 
 
 def test_a_clients_name_is_its_key() -> None:

@@ -86,7 +86,7 @@ def test_a_failing_store_is_no_clients_fault() -> None:
 
     store = Gone()
     with pytest.raises(StoreUnavailable, match="gone"):
-        GuardedStrategy(MEAN, min_nodes=2, store=store).start(
+        GuardedStrategy(MEAN, min_nodes=2, store=store, store_patience=0).start(
             FakeGrid([moving] * 2), model(), num_rounds=1, timeout=0.3
         )
     assert store.done == 0

@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "fedguard.copies",
         "fedguard.defence",
         "fedguard.draws",
+        "fedguard.optimisers",
         "fedguard.probes",
         "fedguard.products",
         "fedguard.sampling",
@@ -35,7 +36,7 @@ LAYERS: list[set[str]] = [
         "fedguard.sketches",
     },
     {"fedguard.audit"},
-    {"fedguard.types", "fedguard.errors", "fedguard.canonical"},
+    {"fedguard.types", "fedguard.errors", "fedguard.canonical", "fedguard.identity"},
 ]
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),

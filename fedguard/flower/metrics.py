@@ -1,0 +1,26 @@
+"""What clients say of themselves, pooled so that no claim counts more than another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__all__ = ["pooled"]
+
+CLAIMS = ("num-examples", "server-round")
+"""Numbers about a reply, which are no measurement."""
+
+
+def pooled(answers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Median, lowest and highest of each number that most clients report, one answer a client.
+
+    >>> told = pooled([{"loss": 1.0}, {"loss": 2.0}, {"loss": 1e9, "other": 0.0}])
+    >>> told["loss"], told["loss-lowest"], told["loss-highest"], len(told)
+    (2.0, 1.0, 1000000000.0, 3)
+    """
+    told: dict[str, float] = {}
+    for key in sorted(set().union(*answers).difference(CLAIMS)) if answers else ():
+        values = sorted(answer[key] for answer in answers if key in answer)
+        if 2 * len(values) > len(answers):
+            told[key] = values[(len(values) - 1) // 2]  # the lower of the middle two
+            told |= {f"{key}-lowest": values[0], f"{key}-highest": values[-1]}
+    return told

@@ -1,0 +1,38 @@
+"""The operator's orders in the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from fedguard.reputation import Action, Override
+from fedguard.reputation.overrides import followed
+from fedguard.state.tables import overrides
+
+__all__ = ["links_in", "orders_in"]
+
+
+def orders_in(
+    connection: Connection, federation: int, following: int, now: float
+) -> dict[str, Override]:
+    """By client, the last order that gives a standing, as far as it holds in round `following`."""
+    giving = [str(action) for action in Action if action.stands]
+    found = {row.client: _order(row) for row in _rows(connection, federation, giving)}
+    return {name: each for name, each in found.items() if each.holds(following, now)}
+
+
+def links_in(connection: Connection, federation: int) -> dict[str, str]:
+    """The client that each linked key counts as."""
+    rows = _rows(connection, federation, [str(Action.LINK)])
+    return followed({row.client: row.same_as for row in rows})
+
+
+def _rows(connection: Connection, federation: int, actions: list[str]) -> list[Row[Any]]:
+    own = (overrides.c.federation == federation) & overrides.c.action.in_(actions)
+    return list(connection.execute(select(overrides).where(own).order_by(overrides.c.id)))
+
+
+def _order(row: Row[Any]) -> Override:
+    own = (row.note, row.author, row.until_round, row.until_time)
+    return Override(row.client, Action(row.action), *own)
