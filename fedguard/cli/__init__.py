@@ -13,6 +13,7 @@ from fedguard.cli import audit, db, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
 from fedguard.cli.events import list_events
+from fedguard.cli.federate import check_federation, init, probe, resume, run, serve, up
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
@@ -26,16 +27,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Robust aggregation for federated learning on Flower: simulate poisoning, see who hurts "
-    "the model, and decide about them.",
+    help="Robust aggregation for federated learning on Flower: run a federation, simulate "
+    "poisoning, see who hurts the model, and decide about them.",
 )
-SIMULATION, STORE = "Simulate", "A federation's store"
+SIMULATION, FEDERATION, STORE = "Simulate", "Run a federation", "A federation's store"
 app.command("simulate", rich_help_panel=SIMULATION)(simulate_scenario)
 app.command("scenarios", rich_help_panel=SIMULATION)(list_scenarios)
 app.command("rules", rich_help_panel=SIMULATION)(list_rules)
 app.command("attacks", rich_help_panel=SIMULATION)(list_attacks)
 app.command("table", rich_help_panel=SIMULATION)(make_table)
 app.command("detection", rich_help_panel=SIMULATION)(make_detection)
+app.command("init", rich_help_panel=FEDERATION)(init)
+app.command("up", rich_help_panel=FEDERATION)(up)
+app.command("run", rich_help_panel=FEDERATION)(run)
+app.command("resume", rich_help_panel=FEDERATION)(resume)
+app.command("serve", rich_help_panel=FEDERATION)(serve)
+app.command("probe", rich_help_panel=FEDERATION)(probe)
+app.command("doctor", rich_help_panel=FEDERATION)(check_federation)
 app.command("clients", rich_help_panel=STORE)(list_clients)
 app.command("client", rich_help_panel=STORE)(show_client)
 app.command("rounds", rich_help_panel=STORE)(list_rounds)

@@ -36,12 +36,25 @@ Files = Annotated[
 HERE, DEFAULT = "fedguard-store", "default"
 
 
+def _where(store: str, federation: str, files: Path | None) -> tuple[str, str, Path | None]:
+    """What was asked for; beside a fedguard.toml, unless something was, its federation."""
+    if (store, federation) != (HERE, DEFAULT):
+        return store, federation, files
+    with extra("a store", "server"):
+        from fedguard.deploy.settings import CONFIG, FILE, read_settings
+    if Path(store).exists() or not (CONFIG in os.environ or Path(FILE).exists()):
+        return store, federation, files
+    settings = read_settings()
+    return settings.where, settings.federation, files or settings.own_files
+
+
 def to_read(store: str, federation: str, files: Path | None) -> SqlStore:
     """The store, without its key."""
     with extra("a store", "server"):
         from fedguard.state.opening import open_to_read
 
-        return open_to_read(store, federation, files=files)
+        where, name, own = _where(store, federation, files)
+        return open_to_read(where, name, files=own)
 
 
 def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
@@ -49,8 +62,9 @@ def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
     with extra("a store", "server"):
         from fedguard.state.opening import open_store, open_to_read
 
-        open_to_read(store, federation, files=files)  # nothing is made by a mistyped name
-        return open_store(store, federation, files=files)
+        where, name, own = _where(store, federation, files)
+        open_to_read(where, name, files=own).close()  # nothing is made by a mistyped name
+        return open_store(where, name, files=own)
 
 
 def author() -> str:

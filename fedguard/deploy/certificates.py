@@ -7,13 +7,22 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["public_key_of", "write_certificates", "write_node_key"]
+__all__ = [
+    "Certificate",
+    "certificate_in",
+    "public_key_of",
+    "write_certificates",
+    "write_node_key",
+    "write_secret",
+]
 
 DAYS = 365
 CURVE = ec.SECP384R1
@@ -79,7 +88,7 @@ def write_certificates(
     key = server_key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write_secret(folder / "server.key", key)
+    write_secret(folder / "server.key", key)
 
 
 def write_node_key(path: Path) -> None:
@@ -94,7 +103,7 @@ def write_node_key(path: Path) -> None:
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_secret(path, private)
+    write_secret(path, private)
     path.with_name(f"{path.name}.pub").write_bytes(public + b"\n")
 
 
@@ -106,6 +115,31 @@ def public_key_of(path: Path) -> bytes:
     )
 
 
+class Certificate(NamedTuple):
+    """What a server certificate says: until when, for whom, and whether the key is its own."""
+
+    until: datetime.datetime
+    names: tuple[str, ...]
+    fits_key: bool
+    signed_by_authority: bool
+
+
+def certificate_in(folder: Path) -> Certificate:
+    """The server certificate of a federation. Raises `ValueError` or `OSError` for what is none."""
+    server = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    key = serialization.load_pem_private_key((folder / "server.key").read_bytes(), None)
+    try:
+        server.verify_directly_issued_by(authority)
+        signed = True
+    except (ValueError, TypeError, InvalidSignature):
+        signed = False
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    told = tuple(str(name.value) for name in names)
+    own = key.public_key() == server.public_key()
+    return Certificate(server.not_valid_after_utc, told, own, signed)
+
+
 def _name_of(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
@@ -113,7 +147,7 @@ def _name_of(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _write_secret(path: Path, data: bytes) -> None:
+def write_secret(path: Path, data: bytes) -> None:
     """A file that only its owner can read, from its first byte on."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

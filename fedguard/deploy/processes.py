@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from fedguard.errors import FedguardError
 
-__all__ = ["NotUp", "Program", "free_port", "program_of"]
+__all__ = ["NotUp", "Program", "free_port", "listens", "program_of"]
 
 GRACE = 15.0
 """Seconds that a program has to end by itself."""
@@ -30,6 +32,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody listens on a port."""
+    try:
+        with socket.create_connection((host, port), timeout=2.0):
+            return True
+    except OSError:
+        return False
 
 
 def program_of(name: str) -> str:
@@ -67,9 +78,8 @@ class Program:
         """Until it listens on a port. Raises `NotUp` with the end of its output."""
         deadline = time.monotonic() + patience
         while self.running and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
+            if listens(port):
+                return
             time.sleep(0.1)
         raise NotUp(f"{self.name} did not come up; {self.log} ends with:\n{self.tail()}")
 
@@ -84,10 +94,43 @@ class Program:
         except ProcessLookupError:
             return
 
+    def kill(self) -> None:
+        """End it and all that it started, in whatever group or session, at once."""
+        below = self._below()
+        self.signal(signal.SIGKILL)
+        _killed(below)
+        self.process.wait()
+
+    def kill_below(self, word: str) -> bool:
+        """Kill what comes from it and has a word in its command; whether there was any."""
+        found = []
+        for process in self._below():
+            with suppress(psutil.Error):
+                if any(word in part for part in process.cmdline()):
+                    found.append(process)
+        _killed(found)
+        return bool(found)
+
     def stop(self) -> None:
-        """Ask it to end, and end it if it does not."""
+        """Ask it to end, and end it and all that it started if they do not."""
+        below = self._below()
         self.signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)
-        self.signal(signal.SIGKILL)  # children that outlived it, too
+        self.signal(signal.SIGKILL)
+        _killed(below)
         self.process.wait()
+
+    def _below(self) -> list[psutil.Process]:
+        """All processes that come from it now."""
+        with suppress(psutil.NoSuchProcess):
+            return list(psutil.Process(self.process.pid).children(recursive=True))
+        return []
+
+
+def _killed(processes: list[psutil.Process]) -> None:
+    """End what is left of some processes; a number that another process has by now is let be."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=GRACE)

@@ -188,7 +188,7 @@ class GuardedStrategy(Strategy):
 
     def summary(self) -> None:
         log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
-        log(INFO, "\t└──> Scores: %s", ", ".join(each.name for each in self.policy.scorers))
+        log(INFO, "\t└──> Scores: %s", ", ".join(each.family for each in self.policy.scorers))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
-from fedguard.errors import StoreTooNew, StoreTooOld
+from fedguard.errors import StoreTooNew, StoreTooOld, StoreUnavailable
 from fedguard.state.database import reading
 
 __all__ = ["check", "revision_of", "upgrade"]
@@ -38,13 +38,18 @@ def upgrade(engine: Engine) -> str:
 
 
 def check(engine: Engine, make: bool) -> None:
-    """Raise `StoreTooNew` or `StoreTooOld`; `make` the tables where there are none."""
+    """Raise `StoreTooNew` or `StoreTooOld`; `make` the tables where there are none.
+
+    Without `make`, `StoreUnavailable` where there are none.
+    """
     where = engine.url.render_as_string(hide_password=True)
     scripts = ScriptDirectory.from_config(_config(engine))
     newest, found = scripts.get_current_head() or "", revision_of(engine)
     if found == newest:
         return
-    if found is None and make and not inspect(engine).get_table_names():
+    if found is None and not inspect(engine).get_table_names():
+        if not make:
+            raise StoreUnavailable(where, "there is none")
         upgrade(engine)
         return
     known = {each.revision for each in scripts.walk_revisions()}

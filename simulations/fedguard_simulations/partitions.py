@@ -107,8 +107,15 @@ def split(
 
 
 def _given_to_one(parts: list[list[int]], labels: NDArray[np.int64], label: int) -> list[list[int]]:
-    """The same parts, with all of a class at the client who had most of it."""
+    """The same parts, with all of a class at the client who had most of it.
+
+    Who had nothing else gets half of what the client with most has.
+    """
     holder = int(np.argmax([np.count_nonzero(labels[part] == label) for part in parts]))
     others = [[each for each in part if labels[each] != label] for part in parts]
     others[holder] = others[holder] + np.flatnonzero(labels == label).tolist()
+    for client in [client for client, part in enumerate(others) if not part]:
+        rich = max(set(range(len(others))) - {holder}, key=lambda each: len(others[each]))
+        half = len(others[rich]) // 2
+        others[client], others[rich] = others[rich][:half], others[rich][half:]
     return others

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fedguard import Policy, ReputationPolicy, chain
 from fedguard.defence import Defence
 from fedguard.optimisers import Optimiser
@@ -18,7 +20,10 @@ from fedguard_strategies.scorers import (
     temporal,
 )
 
-__all__ = ["standard_policy", "standard_scorers"]
+if TYPE_CHECKING:
+    from fedguard.deploy.settings import PolicySettings
+
+__all__ = ["configured_policy", "standard_policy", "standard_scorers"]
 
 
 def standard_scorers(
@@ -46,6 +51,7 @@ def standard_policy(
     *,
     optimiser: Optimiser | None = None,
     false_quarantines: float = 0.1,
+    quorum: float = 0.5,
     canaries: bool = False,
     seed: int = 0,
 ) -> Policy:
@@ -59,5 +65,20 @@ def standard_policy(
         defence or chain(arc(f), caf(f)),
         standard_scorers(f, seed=seed, canaries=canaries),
         ReputationPolicy(f=f, false_quarantines=false_quarantines),
+        quorum=quorum,
         optimiser=optimiser,
+    )
+
+
+def configured_policy(settings: PolicySettings) -> Policy:
+    """The policy that a federation's settings tell. Raises `ConfigError` for what is no rule."""
+    from fedguard_strategies.expressions import parse_defence, parse_optimiser
+
+    return standard_policy(
+        settings.f,
+        parse_defence(settings.defence) if settings.defence else None,
+        optimiser=parse_optimiser(settings.optimiser),
+        false_quarantines=settings.false_quarantines,
+        quorum=settings.quorum,
+        seed=settings.seed,
     )

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"fedguard.cli"},
     {"fedguard_simulations"},
     {"fedguard_strategies", "fedguard_clients", "fedguard.testing"},
-    {"fedguard.flower", "fedguard.deploy"},
+    {"fedguard.flower", "fedguard.deploy", "fedguard.control"},
     {"fedguard"},  # the package's own front page
     {"fedguard.server"},
     {"fedguard.state", "fedguard.config"},
@@ -41,6 +41,8 @@ LAYERS: list[set[str]] = [
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),
     "alembic": ("fedguard.state",),
+    "fastapi": ("fedguard.control",),
+    "grpc": ("fedguard.control",),
     "cryptography": ("fedguard.audit", "fedguard.deploy"),
     "orjson": ("fedguard.canonical",),
     "msgpack": ("fedguard.state.codec",),

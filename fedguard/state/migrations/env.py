@@ -6,9 +6,14 @@ from alembic import context
 
 from fedguard.state.tables import metadata
 
-with context.config.attributes["engine"].connect() as connection:
+engine = context.config.attributes["engine"].execution_options(writes=True)
+with engine.connect() as connection:
     context.configure(
-        connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        compare_type=True,
+        transactional_ddl=True,  # SQLite's, too: a kill leaves the old tables or the new ones
     )
     with context.begin_transaction():
         context.run_migrations()

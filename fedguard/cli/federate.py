@@ -1,0 +1,242 @@
+"""`fedguard init`, `up`, `run`, `resume`, `serve`, `probe` and `doctor`: run a federation."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fedguard.cli.extras import extra
+from fedguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedguard.deploy.processes import Program
+    from fedguard.deploy.settings import Settings
+
+__all__ = ["check_federation", "init", "probe", "resume", "run", "serve", "up"]
+
+HELD = 3
+"""The exit status of a run that ended because its rounds were held."""
+Folder = Annotated[
+    Path, typer.Argument(help="The federation's folder, with its fedguard.toml.", show_default=".")
+]
+HERE = Path()
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an empty one.")],
+    name: Annotated[str, typer.Option(help="The federation's name; the folder's if none.")] = "",
+    f: Annotated[int, typer.Option(min=0, help="Clients that may be hostile at once.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to train.")] = 20,
+    nodes: Annotated[int, typer.Option(min=0, help="SuperNodes of a trial here.")] = 4,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The SuperLink's port.")] = 9092,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Names and addresses by which sites reach it; may be repeated."),
+    ] = None,
+) -> None:
+    """Write a federation's folder: settings, an app, certificates, keys, ways to deploy it."""
+    with extra("a federation", "server"):
+        from fedguard.deploy.folder import make_folder
+
+    values: dict[str, Any] = {
+        "federation": name or folder.absolute().name,
+        "policy.f": f,
+        "rounds.count": rounds,
+        "rounds.min_nodes": max(nodes, 2 * f + 1),
+        "superlink.port": port,
+        "trial_nodes": nodes,
+    }
+    if host:
+        values["superlink.names"] = (*host, "127.0.0.1", "localhost")
+    made = make_folder(folder, values)
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(folder))}[/]: the federation {escape(made.federation)}")
+    console.print(f"next: fedguard up {folder}    what is in it: {folder / 'README.md'}")
+
+
+def up(
+    folder: Folder = HERE,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Leave SuperLink and SuperNodes up after the rounds.")
+    ] = False,
+) -> None:
+    """Bring a federation up on this machine and run its rounds: a trial, with TLS and node keys.
+
+    Started again it goes on where its store stopped. Ctrl-C ends everything it started. The exit
+    status is 0 when all rounds are done, 3 when it ended because rounds were held, else 1.
+    """
+    settings = _settings(folder)
+    with extra("a federation", "server"):
+        from fedguard.deploy.federation import Node, federation
+        from fedguard.deploy.processes import Program, listens
+
+    port = settings.superlink.port
+    if listens(port):
+        raise ConfigError(
+            f"something listens on port {port}: a SuperLink that is up runs its rounds by "
+            "fedguard run, or take another superlink.port in fedguard.toml"
+        )
+    console = Console(highlight=False)
+    count = settings.trial_nodes
+    config = [{"partition-id": i, "num-partitions": count} for i in range(count)]
+    nodes = [Node(f"site-{i}", own) for i, own in enumerate(config)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    console.print(f"bringing up a SuperLink on port {port} and {count} SuperNodes …")
+    with federation(settings.folder, nodes, _told_where(settings), port) as lab:
+        console.print(f"they are up, their logs in {lab.folder / 'logs'}; the rounds begin …")
+        serving = [sys.executable, "-m", "fedguard", "serve", str(settings.folder)]
+        log = lab.folder / "logs" / "serve.log"
+        lab.others.append(Program("fedguard serve", serving, log, lab.env, lab.folder))
+        status = _followed(settings, console, lab.env)
+        if stay and not status:
+            console.print("all is left up; Ctrl-C ends it")
+            signal.pause()
+    raise typer.Exit(status)
+
+
+def run(folder: Folder = HERE) -> None:
+    """Run a federation's rounds on its SuperLink, which is up, and follow them.
+
+    It goes on where the store stopped. The exit status is 0 when all rounds are done, 3 when it
+    ended because rounds were held, else 1.
+    """
+    settings = _settings(folder)
+    from fedguard.deploy.federation import environment, write_connection
+
+    write_connection(settings.folder, settings.superlink.names[0], settings.superlink.port)
+    env = environment(settings.folder, _told_where(settings))
+    raise typer.Exit(_followed(settings, Console(highlight=False), env))
+
+
+def resume(folder: Folder = HERE) -> None:
+    """Go on with a federation that has begun: on its SuperLink if that is up, else as `up` does."""
+    settings = _settings(folder)
+    from fedguard.deploy.following import opened
+    from fedguard.deploy.processes import listens
+
+    store = opened(settings)
+    if store is None or not store.done:
+        raise ConfigError(f"the store {settings.store} holds no round yet: begin with fedguard up")
+    store.close()
+    (run if listens(settings.superlink.port) else up)(folder)
+
+
+def serve(folder: Folder = HERE) -> None:
+    """Answer for a federation's health: /healthz, /readyz, and the standard gRPC service."""
+    settings = _settings(folder)
+    with extra("serving health", "server"):
+        from fedguard.control.health import health_of
+        from fedguard.control.health import serve as answer
+
+    own, where = settings.serve, (settings.where, settings.federation, settings.own_files)
+    Console(highlight=False).print(
+        f"http://{own.host}:{own.http_port}/readyz, gRPC health on {own.host}:{own.grpc_port}"
+    )
+    answer(own.host, own.http_port, own.grpc_port, lambda: health_of(*where))
+
+
+def probe(
+    http: Annotated[
+        str | None, typer.Option(help="A URL that answers 2xx when all is well.")
+    ] = None,
+    grpc: Annotated[str | None, typer.Option(help="HOST:PORT of a gRPC health service.")] = None,
+    service: Annotated[str, typer.Option(help="Which service of it; empty: all.")] = "",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = 3.0,
+) -> None:
+    """Ask a health service how it is; exit status 1 unless it is well. For containers."""
+    with extra("probing", "server"):
+        from fedguard.control.probing import grpc_answer, http_answer
+
+    asked = []
+    if http:
+        asked.append(http_answer(http, timeout))
+    if grpc:
+        asked.append(grpc_answer(grpc, service, timeout))
+    if not asked:
+        raise ConfigError("ask something: --http URL or --grpc HOST:PORT")
+    for _, told in asked:
+        typer.echo(told)
+    raise typer.Exit(0 if all(well for well, _ in asked) else 1)
+
+
+def check_federation(folder: Folder = HERE) -> None:
+    """Check a deployment and say what to do; exit status 1 if something has to be mended."""
+    with extra("a federation", "server"):
+        from fedguard.deploy.doctor import Level, examine
+
+    marks = {Level.GOOD: "[green]ok[/]  ", Level.WARN: "[yellow]note[/]", Level.BAD: "[red]mend[/]"}
+    console, found = Console(highlight=False), []
+    for check in examine(folder):
+        found.append(check.level)
+        console.print(f"{marks[check.level]}  {check.what:22} {escape(check.told)}", soft_wrap=True)
+        if check.advice:
+            console.print(f"      {'':22} → {escape(check.advice)}", soft_wrap=True)
+    raise typer.Exit(1 if Level.BAD in found else 0)
+
+
+def _settings(folder: Path) -> Settings:
+    with extra("a federation", "server"):
+        from fedguard.deploy.settings import FILE, read_settings
+    return read_settings(folder / FILE if folder != HERE else None)
+
+
+def _told_where(settings: Settings) -> dict[str, str]:
+    """The environment by which an app finds the settings."""
+    from fedguard.deploy.settings import CONFIG, FILE
+
+    return {CONFIG: str(settings.folder / FILE)}
+
+
+def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
+    """Start the rounds, print them as they are committed, and the exit status."""
+    from fedguard.deploy.federation import start_run
+    from fedguard.deploy.following import follow, opened
+
+    log = settings.folder / "logs" / "run.log"
+    store = opened(settings)
+    done = store.done if store else 0
+    if store:
+        store.close()
+    if done:
+        console.print(f"{done} of {settings.rounds.count} rounds are done: going on")
+    program = start_run(settings.folder, settings.folder / settings.app, {}, log, env)
+    held: str | None = None
+    try:
+        for news in follow(settings, program):
+            for event in news.events:
+                console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
+            if news.round:
+                done, held = news.round.number, news.round.held
+                _tell(console, news.round, settings.rounds.count)
+    finally:
+        program.stop()
+    return _ended(settings, console, program, done, held)
+
+
+def _tell(console: Console, row: Any, count: int) -> None:
+    ended = f"[red]held[/]: {escape(row.held)}" if row.held else "[green]moved[/]"
+    console.print(
+        f"round {row.number:>{len(str(count))}}/{count}  {row.admitted} admitted, {row.refused} "
+        f"refused, {row.suspected} suspected, {row.seconds or 0:.1f} s  {ended}"
+    )
+
+
+def _ended(
+    settings: Settings, console: Console, program: Program, done: int, held: str | None
+) -> int:
+    if done >= settings.rounds.count:
+        console.print(f"all {done} rounds are done; fedguard clients tells who took part how")
+        return 0
+    if held:
+        console.print(f"[red]held after round {done}[/]: {escape(held)}", soft_wrap=True)
+        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
+        return HELD
+    console.print(f"[red]the run ended after round {done}[/]; {program.log} ends with:")
+    console.print(escape(program.tail(12)), soft_wrap=True)
+    return 1
