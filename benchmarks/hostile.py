@@ -8,7 +8,6 @@ again as a SuperLink and its ServerApp do. `make hostile` tries the same replies
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import multiprocessing
 import resource
@@ -32,24 +31,14 @@ from fedguard.flower.wire import Allowance, TooLarge, _inflated
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-from flower_parts import FakeGrid  # noqa: E402
+from flower_parts import FakeGrid, hostile_app  # noqa: E402
 
-APP = TESTS / "hostile_app" / "hostile.py"
 HONEST = 10
 HEADS = ("FedAvg", "FedMedian", "FedTrimmedAvg", "MultiKrum", "fedguard")
 ROUNDING = 1e-6
 MUCH = 300
 """Megabytes more than before the round from which a reply is said to have cost memory."""
 Inflate = Callable[[str, dict[str, bytes]], Message]
-
-
-def hostile_app() -> Any:
-    spec = importlib.util.spec_from_file_location("hostile", APP)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class WireGrid(FakeGrid):

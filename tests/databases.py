@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+
+from fedguard.deploy.processes import free_port
 
 ALONE = "postgres"
 """The server refuses to run as root."""
@@ -31,27 +34,56 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True)
+class Database:
+    """A server with data in `folder`."""
+
+    folder: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://fedguard@127.0.0.1:{self.port}/fedguard"
+
+    def start(self) -> None:
+        data, log = f"{self.folder}/data", f"{self.folder}/log"
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
+        _run(str(_binaries() / "pg_ctl"), "-D", data, "-w", "-l", log, "-o", options, "start")
+
+    def kill(self) -> None:
+        """Kill -9 of the server and of all its processes."""
+        first = Path(self.folder, "data", "postmaster.pid").read_text().split()[0]
+        server = psutil.Process(int(first))
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
+    def stop(self) -> None:
+        _run(str(_binaries() / "pg_ctl"), "-D", f"{self.folder}/data", "-m", "immediate", "stop")
+
+
+@contextmanager
+def database() -> Iterator[Database]:
+    """Start a server on loopback with data of its own and an empty database."""
+    binaries = _binaries()
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        if os.getuid() == 0:
+            shutil.chown(folder, ALONE)
+        own = ["-A", "trust", "-U", "fedguard", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+        _run(str(binaries / "initdb"), "-D", f"{folder}/data", *own)
+        server = Database(folder, free_port())
+        server.start()
+        try:
+            where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "fedguard"]
+            _run(str(binaries / "createdb"), *where, "fedguard")
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Start a server on loopback with data of its own; yields the URL of an empty database."""
-    binaries, port = _binaries(), free_port()
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        if os.getuid() == 0:
-            shutil.chown(folder, ALONE)
-        data, log = f"{folder}/data", f"{folder}/log"
-        own = ["-A", "trust", "-U", "fedguard", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
-        _run(str(binaries / "initdb"), "-D", data, *own)
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        _run(str(binaries / "pg_ctl"), "-D", data, "-w", "-l", log, "-o", options, "start")
-        try:
-            where = ["-h", "127.0.0.1", "-p", str(port), "-U", "fedguard"]
-            _run(str(binaries / "createdb"), *where, "fedguard")
-            yield f"postgresql+psycopg://fedguard@127.0.0.1:{port}/fedguard"
-        finally:
-            _run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+    """The URL of an empty database."""
+    with database() as server:
+        yield server.url

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,19 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+
+
+HOSTILE_APP = Path(__file__).parent / "hostile_app"
+
+
+def hostile_app() -> Any:
+    """The module of the app whose nodes may be hostile."""
+    spec = importlib.util.spec_from_file_location("hostile", HOSTILE_APP / "hostile.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def model(dtype: str = "float32") -> ArrayRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -37,10 +39,10 @@ def open_store(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(str(folder), str(error)) from None
-    engine = engine_of(url_of(where))
-    check(engine, make=True)
-    signer = _signer(folder / KEY, engine)
-    return SqlStore(engine, Blobs(folder / BLOBS), signer, federation, retention)
+    with _kept_if_whole(engine_of(url_of(where))) as engine:
+        check(engine, make=True)
+        signer = _signer(folder / KEY, engine)
+        return SqlStore(engine, Blobs(folder / BLOBS), signer, federation, retention)
 
 
 def open_to_read(where: str, federation: str = "default", *, files: Path | None = None) -> SqlStore:
@@ -48,9 +50,19 @@ def open_to_read(where: str, federation: str = "default", *, files: Path | None 
     url = url_of(where)
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
         raise StoreUnavailable(url.removeprefix(SQLITE), "there is none")
-    engine = engine_of(url)
-    check(engine, make=False)
-    return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+    with _kept_if_whole(engine_of(url)) as engine:
+        check(engine, make=False)
+        return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+
+
+@contextmanager
+def _kept_if_whole(engine: Engine) -> Iterator[Engine]:
+    """Give an engine's connections back when the store on it cannot be opened."""
+    try:
+        yield engine
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def url_of(where: str) -> str:

@@ -245,8 +245,15 @@ def main(grid: Grid, context: Context) -> None:
         standard_scorers(1),
         ReputationPolicy(f=2) if config["quarantines"] else None,
     )
-    with open_store(str(folder)) as store:
-        strategy = GuardedStrategy(policy, min_nodes=5, store=store, patience=45.0)
+    url = str(config["url"])
+    with open_store(url, files=folder) if url else open_store(str(folder)) as store:
+        strategy = GuardedStrategy(
+            policy,
+            min_nodes=int(str(config["nodes"])),
+            store=store,
+            patience=float(str(config["patience"])),
+            retries=None,
+        )
         result = strategy.start(
             grid,
             start(),

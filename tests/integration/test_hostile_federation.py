@@ -7,7 +7,6 @@ whose kind `tests/unit/test_flower.py` tries on a grid in this process.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,7 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from flower_parts import FakeGrid
+from flower_parts import HOSTILE_APP as APP
+from flower_parts import FakeGrid, hostile_app
 from flwr.app import ArrayRecord, Message
 from safetensors.numpy import load_file
 
@@ -29,7 +29,6 @@ from fedguard.state.opening import open_to_read
 from fedguard.state.queries import history_of, rounds_of
 from fedguard_strategies.recipes import standard_scorers
 
-APP = Path(__file__).parents[1] / "hostile_app"
 HONEST, HOSTILE = ("honest-0", "honest-1", "honest-2"), ("hostile-0", "hostile-1")
 LAST = ("silent", "dies")
 """What keeps a node busy into the next round."""
@@ -46,15 +45,6 @@ SOME = {
 }
 MOST_MEMORY = 700
 """Megabytes that the ServerApp may take at most; one hostile reply alone unfolds to 800."""
-
-
-def hostile_app() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hostile", APP / "hostile.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def name_of(lab: Federation, node: str) -> str:

@@ -1,0 +1,1 @@
+"""quickstart: scikit-learn clients under Flower's FedAvg."""
