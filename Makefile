@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-simulation table detection format clean
+.PHONY: help setup demo test lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-simulation table detection format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,13 +47,16 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 
 check: lint types test wheel-test ## Everything CI runs
 
+fuzz: setup ## Throw arbitrary bytes at the gate for ten minutes, new ones each time
+	FEDGUARD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/property/test_fuzzing.py
+
 hostile: setup ## Try every hostile reply on a real SuperLink with TLS and node keys (seven minutes)
 	FEDGUARD_CASES=all $(BIN)/python -m pytest tests/integration/test_hostile_federation.py
 
-chaos: setup ## Kill -9 a committing server 200 times on each database
-	FEDGUARD_KILLS=200 $(BIN)/python -m pytest tests/chaos
+chaos: setup ## Kill -9 a committing server 200 times on each database, and a real federation 50 times
+	FEDGUARD_KILLS=200 FEDGUARD_CHAOS=50 FEDGUARD_ROUNDS=30 $(BIN)/python -m pytest tests/chaos
 
-bench: bench-aggregation bench-out-of-core bench-store ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
+bench: bench-aggregation bench-out-of-core bench-store bench-gate ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
 	$(BIN)/python benchmarks/page.py $(MEASURED) docs
 
 bench-aggregation: setup $(PEERS)/.installed ## Time every rule against ByzFL, ByzPy and Flower; goes on where it stopped
@@ -64,6 +67,9 @@ bench-out-of-core: setup ## Time a chain on 8 GB of updates on disk
 
 bench-store: setup ## Measure scoring and committing 200 rounds of 1,000 clients
 	$(BIN)/python benchmarks/store.py --out $(MEASURED)/store.json
+
+bench-gate: setup ## Measure rounds of 10 GB and of 10,000 clients through the gate, next to FedAvg
+	$(BIN)/python benchmarks/gate.py --out $(MEASURED)/gate.json
 
 bench-simulation: setup ## Measure how long the vectorised simulation takes
 	$(BIN)/python benchmarks/vectorised.py
