@@ -13,7 +13,7 @@ from fedguard.cli import audit, db, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
 from fedguard.cli.events import list_events
-from fedguard.cli.federate import check_federation, init, probe, resume, run, serve, up
+from fedguard.cli.federate import check_federation, init, probe, renew, resume, run, serve, up
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
@@ -42,6 +42,7 @@ app.command("up", rich_help_panel=FEDERATION)(up)
 app.command("run", rich_help_panel=FEDERATION)(run)
 app.command("resume", rich_help_panel=FEDERATION)(resume)
 app.command("serve", rich_help_panel=FEDERATION)(serve)
+app.command("renew", rich_help_panel=FEDERATION)(renew)
 app.command("probe", rich_help_panel=FEDERATION)(probe)
 app.command("doctor", rich_help_panel=FEDERATION)(check_federation)
 app.command("clients", rich_help_panel=STORE)(list_clients)

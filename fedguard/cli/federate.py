@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedguard.deploy.processes import Program
     from fedguard.deploy.settings import Settings
 
-__all__ = ["check_federation", "init", "probe", "resume", "run", "serve", "up"]
+__all__ = ["check_federation", "init", "probe", "renew", "resume", "run", "serve", "up"]
 
 HELD = 3
 """The exit status of a run that ended because its rounds were held."""
@@ -163,6 +163,32 @@ def probe(
     for _, told in asked:
         typer.echo(told)
     raise typer.Exit(0 if all(well for well, _ in asked) else 1)
+
+
+def renew(
+    folder: Folder = HERE,
+    switch: Annotated[
+        bool, typer.Option("--switch", help="Sites have the new ca.crt: use the new certificate.")
+    ] = False,
+) -> None:
+    """Make the SuperLink's next certificate, for the names in fedguard.toml; then switch to it.
+
+    After the first step ca.crt trusts the old certificate and the next one: give it to all sites,
+    who restart their SuperNodes when they like. After --switch restart the SuperLink.
+    """
+    settings = _settings(folder)
+    from fedguard.deploy.certificates import begin_renewal, end_renewal
+
+    certificates, console = settings.folder / "certificates", Console(highlight=False)
+    if not switch:
+        path = begin_renewal(certificates, settings.superlink.names)
+        console.print(f"{path} trusts both: give it to every site, then fedguard renew --switch")
+        return
+    try:
+        end_renewal(certificates)
+    except FileNotFoundError:
+        raise ConfigError("there is no next certificate: fedguard renew makes one") from None
+    console.print("the new certificate is in place: restart the SuperLink")
 
 
 def check_federation(folder: Folder = HERE) -> None:

@@ -17,7 +17,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = [
     "Certificate",
+    "begin_renewal",
     "certificate_in",
+    "end_renewal",
     "public_key_of",
     "write_certificates",
     "write_node_key",
@@ -127,17 +129,46 @@ class Certificate(NamedTuple):
 def certificate_in(folder: Path) -> Certificate:
     """The server certificate of a federation. Raises `ValueError` or `OSError` for what is none."""
     server = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
-    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    authorities = x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
     key = serialization.load_pem_private_key((folder / "server.key").read_bytes(), None)
-    try:
-        server.verify_directly_issued_by(authority)
-        signed = True
-    except (ValueError, TypeError, InvalidSignature):
-        signed = False
+    signed = any(_issued(server, authority) for authority in authorities)
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     told = tuple(str(name.value) for name in names)
     own = key.public_key() == server.public_key()
     return Certificate(server.not_valid_after_utc, told, own, signed)
+
+
+def _issued(server: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        server.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def begin_renewal(folder: Path, hosts: Sequence[str], days: int = DAYS) -> Path:
+    """Write the next certificate into `next/`, and let `ca.crt` trust its authority, too.
+
+    Whoever has that `ca.crt` accepts the old server certificate and the new one. Its path.
+    """
+    write_certificates(folder / "next", hosts, days)
+    authorities = (folder / "ca.crt").read_bytes() + (folder / "next" / "ca.crt").read_bytes()
+    _replace(folder / "ca.crt", authorities)
+    return folder / "ca.crt"
+
+
+def end_renewal(folder: Path) -> None:
+    """Put the certificate of `next/` in the place of the old one. Raises `FileNotFoundError`."""
+    for name in ("server.key", "server.pem", "ca.crt"):
+        (folder / "next" / name).replace(folder / name)
+    (folder / "next").rmdir()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Other bytes in a file that others may read at any time."""
+    other = path.with_name(f".{path.name}.new")
+    other.write_bytes(data)
+    other.replace(path)
 
 
 def _name_of(host: str) -> x509.GeneralName:

@@ -100,7 +100,7 @@ def _settings(settings: Settings) -> Check:
 
 
 def _certificate(folder: Path, settings: Settings) -> Check:
-    what, renew = "certificate", "docs/deploying.md#rotation tells how to make a new one"
+    what, renew = "certificate", "fedguard renew makes the next one"
     try:
         found = certificate_in(folder / "certificates")
     except (OSError, ValueError) as error:

@@ -1,0 +1,158 @@
+"""Settings, certificates and processes of a federation, without starting one."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from fedguard.deploy.certificates import (
+    begin_renewal,
+    certificate_in,
+    end_renewal,
+    public_key_of,
+    write_certificates,
+    write_node_key,
+)
+from fedguard.deploy.processes import NotUp, Program, free_port, listens
+from fedguard.deploy.settings import Settings, read_settings, written
+from fedguard.errors import ConfigError, UnknownName
+from fedguard.identity import name_of_key
+from fedguard_strategies.recipes import configured_policy
+
+
+def made(folder: Path, text: str) -> Path:
+    path = folder / "fedguard.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_written_is_read_and_every_key_is_told(tmp_path: Path) -> None:
+    values = {"federation": "ward-7", "rounds.patience": 3.5, "superlink.names": ("a", "b")}
+    settings = read_settings(made(tmp_path, written(values)))
+    assert (settings.federation, settings.rounds.patience) == ("ward-7", 3.5)
+    assert settings.superlink.names == ("a", "b")
+    assert settings.where == str(tmp_path / "store")
+
+    def undescribed(model: type[BaseModel]) -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.default, BaseModel):
+                found += undescribed(type(field.default))
+            elif not field.description:
+                found.append(name)
+        return found
+
+    assert not undescribed(Settings)
+
+
+def test_the_environment_wins_then_secrets_then_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path, written({"rounds.count": 5}))
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "fedguard_store").write_text("postgresql+psycopg://ann:secret@db/x\n")
+    monkeypatch.setenv("FEDGUARD_SECRETS", str(secrets))
+    monkeypatch.setenv("FEDGUARD_ROUNDS__COUNT", "7")
+    settings = read_settings(path)
+    assert settings.where == "postgresql+psycopg://ann:secret@db/x"
+    assert settings.own_files == tmp_path / "files"
+    assert settings.rounds.count == 7
+    monkeypatch.setenv("FEDGUARD_STORE", "elsewhere")
+    assert read_settings(path).where == str(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        ("[policy]\nff = 1", UnknownName, "did you mean 'policy.f'"),
+        ("[rounds]\ncount = 0", ConfigError, "rounds.count: Input should be greater"),
+        ("[rounds", ConfigError, "is not TOML"),
+        ('federation = "a b"', ConfigError, "federation"),
+    ],
+)
+def test_what_is_no_setting_is_told(
+    tmp_path: Path, text: str, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        read_settings(made(tmp_path, text))
+    with pytest.raises(ConfigError, match="fedguard init"):
+        read_settings(tmp_path / "nowhere.toml")
+
+
+def test_the_policy_is_what_the_settings_say(tmp_path: Path) -> None:
+    own = {"policy.f": 3, "policy.defence": "krum(f=3)", "policy.optimiser": "fedadam(lr=0.01)"}
+    policy = configured_policy(read_settings(made(tmp_path, written(own))).policy)
+    assert (policy.defence.name, policy.quorum) == ("krum(f=3)", 0.5)
+    assert policy.optimiser is not None
+    assert policy.optimiser.name.startswith("fedadam(lr=0.01")
+    wrong = read_settings(made(tmp_path, written({"policy.defence": "krum(g=3)"})))
+    with pytest.raises(UnknownName, match="parameter of krum"):
+        configured_policy(wrong.policy)
+
+
+def test_a_certificate_is_renewed_in_two_steps(tmp_path: Path) -> None:
+    write_certificates(tmp_path, ["localhost"], days=1)
+    old = certificate_in(tmp_path)
+    assert old.signed_by_authority
+    assert old.fits_key
+    begin_renewal(tmp_path, ["localhost", "10.0.0.7"])
+    both = certificate_in(tmp_path)  # the old one, of two authorities
+    assert both.until == old.until
+    assert both.signed_by_authority
+    assert (tmp_path / "next" / "server.key").stat().st_mode & 0o777 == 0o600
+    end_renewal(tmp_path)
+    new = certificate_in(tmp_path)
+    assert new.signed_by_authority
+    assert new.names == ("localhost", "10.0.0.7")
+    assert new.until - old.until > datetime.timedelta(days=300)
+    with pytest.raises(FileNotFoundError):
+        end_renewal(tmp_path)
+
+
+def test_a_nodes_name_follows_from_its_key_file(tmp_path: Path) -> None:
+    write_node_key(tmp_path / "site")
+    public = public_key_of(tmp_path / "site.pub")
+    assert public.startswith(b"-----BEGIN PUBLIC KEY-----")
+    assert len(name_of_key(public)) == 16
+
+
+CHILD = """import subprocess, sys, time
+subprocess.Popen([sys.executable, '-c', {!r}], start_new_session=True)
+time.sleep(60)
+"""
+
+
+def test_stopping_a_program_ends_what_it_started_in_other_sessions(tmp_path: Path) -> None:
+    mark = f"import time; time.sleep(61)  # {tmp_path}"
+    command = [sys.executable, "-c", CHILD.format(mark)]
+    program = Program("a parent", command, tmp_path / "log", {"PATH": ""}, tmp_path)
+    for _ in range(100):
+        if program.kill_below("nothing of this") or len(found(tmp_path)) > 1:
+            break
+        time.sleep(0.05)
+    assert len(found(tmp_path)) == 2
+    program.stop()
+    assert not found(tmp_path)
+
+
+def found(folder: Path) -> list[bytes]:
+    done = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, check=False)
+    return done.stdout.split()
+
+
+def test_a_program_that_does_not_come_up_is_told_with_its_last_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('no such luck')"]
+    program = Program("luck", command, tmp_path / "log", {}, tmp_path)
+    port = free_port()
+    with pytest.raises(NotUp, match="no such luck"):
+        program.wait_for(port, 5.0)
+    assert not listens(port)
+    with pytest.raises(NotUp, match="neither beside"):
+        Program("gone", ["no-such-program"], tmp_path / "log", {}, tmp_path)
