@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ __all__ = ["NotUp", "Program", "free_port", "listens", "program_of"]
 
 GRACE = 15.0
 """Seconds that a program has to end by itself."""
+MARK = "FEDGUARD_PROGRAM"
+"""In the environment of a program and of all that come from it, orphans in other sessions, too."""
 
 
 class NotUp(FedguardError):
@@ -59,12 +62,13 @@ class Program:
         self, name: str, command: list[str], log: Path, env: Mapping[str, str], cwd: Path
     ) -> None:
         self.name, self.log = name, log
+        self._mark = uuid.uuid4().hex
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [program_of(command[0]), *command[1:]],
                 cwd=cwd,
-                env=dict(env),
+                env={**env, MARK: self._mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -122,10 +126,14 @@ class Program:
         self.process.wait()
 
     def _below(self) -> list[psutil.Process]:
-        """All processes that come from it now."""
-        with suppress(psutil.NoSuchProcess):
-            return list(psutil.Process(self.process.pid).children(recursive=True))
-        return []
+        """All processes that come from it, whether their parents still live or not."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                own = process.pid != self.process.pid
+                if own and process.environ().get(MARK) == self._mark:
+                    found.append(process)
+        return found
 
 
 def _killed(processes: list[psutil.Process]) -> None:

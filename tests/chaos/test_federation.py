@@ -40,13 +40,15 @@ KILLS, ROUNDS = (
 NODES = [Node(f"honest-{part}", {"part": part}) for part in range(3)]
 SPREAD = (1.0, 6.0)
 """Seconds between a kill and the next."""
+RESTART = 5.0
+"""Seconds before a node is started again: the SuperLink may hold that it is still there."""
 
 
 class Trial:
     """A federation whose parts are killed, and started again as their supervisor would."""
 
-    def __init__(self, lab: Federation, server: Database, folder: Path) -> None:
-        self.lab, self.server, self.store = lab, server, folder / "store"
+    def __init__(self, lab: Federation, server: Database, folder: Path, rng: random.Random) -> None:
+        self.lab, self.server, self.store, self.rng = lab, server, folder / "store", rng
         self.config = {
             "rounds": ROUNDS,
             "store": str(self.store),
@@ -56,6 +58,7 @@ class Trial:
             "patience": 8.0,
         }
         self.log = folder / "run.log"
+        self.since = dict.fromkeys((node.name for node in NODES), time.monotonic())
         self.run = self.begun()
 
     def begun(self) -> Program:
@@ -67,6 +70,19 @@ class Trial:
                 return store.done
         except (StoreUnavailable, UnknownName):
             return 0
+
+    def supervise(self) -> None:
+        """As units do: what failed is started again after a while."""
+        now = time.monotonic()
+        for node in NODES:
+            if not self.lab.nodes[node.name].running and now - self.since[node.name] > RESTART:
+                self.start_node(node)
+        if not self.run.running:
+            self.again()
+
+    def start_node(self, node: Node) -> None:
+        self.lab.start_node(node)
+        self.since[node.name] = time.monotonic()
 
     def again(self) -> None:
         self.run.kill()
@@ -81,10 +97,10 @@ class Trial:
         self.lab.start_superlink()
         self.again()
 
-    def kill_node(self, rng: random.Random) -> None:
-        node = rng.choice(NODES)
+    def kill_node(self) -> None:
+        node = self.rng.choice(NODES)
         self.lab.nodes[node.name].kill()
-        self.lab.start_node(node)
+        self.start_node(node)
 
     def kill_database(self) -> None:
         self.server.kill()
@@ -95,11 +111,11 @@ class Trial:
 def test_a_killed_federation_loses_no_round_and_invents_none(tmp_path: Path) -> None:
     rng = random.Random(KILLS)
     with database() as server, federation(tmp_path, NODES) as lab:
-        trial = Trial(lab, server, tmp_path)
+        trial = Trial(lab, server, tmp_path, rng)
         ways: list[Callable[[], None]] = [
             trial.kill_server,
             trial.kill_superlink,
-            lambda: trial.kill_node(rng),
+            trial.kill_node,
             trial.kill_database,
         ]
         deck = [ways[i % 4] for i in range(KILLS)]
@@ -109,9 +125,12 @@ def test_a_killed_federation_loses_no_round_and_invents_none(tmp_path: Path) -> 
             assert time.monotonic() < deadline, (done, trial.run.tail(40))
             if deck and (ROUNDS - done) * KILLS <= len(deck) * ROUNDS:  # spread over the rounds
                 time.sleep(rng.uniform(*SPREAD))
-                deck.pop()()
-            elif not trial.run.running:  # as its unit does: a run that failed is run again
-                trial.again()
+                kill = deck.pop()
+                print(
+                    f"{done} rounds are done, {len(deck)} kills left: {kill.__name__}", flush=True
+                )
+                kill()
+            trial.supervise()
             time.sleep(0.2)
         names = {name_of_key(lab.public_key(node.name)): part for part, node in enumerate(NODES)}
         assert not deck, "the rounds ended before the kills"
