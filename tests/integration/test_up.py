@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,8 +17,10 @@ from safetensors.numpy import load_file
 
 from fedguard.control.probing import grpc_answer
 from fedguard.deploy.certificates import write_certificates
+from fedguard.deploy.federation import environment, register
+from fedguard.deploy.folder import HEALTH_PORT
 from fedguard.deploy.following import opened
-from fedguard.deploy.processes import free_port
+from fedguard.deploy.processes import Program, free_port
 from fedguard.deploy.settings import read_settings
 from fedguard.state.models import manifest_of
 from fedguard.state.opening import open_to_read
@@ -143,6 +147,49 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not here")
     complaints = [line for line in done.stderr.splitlines() if "fedguard" in line]
     assert not complaints, complaints
+
+
+def commands_of(folder: Path, unit: str) -> list[str]:
+    text = (folder / "deploy" / "systemd" / f"fedguard-{unit}.service").read_text()
+    (line,) = re.findall(r"^ExecStart=((?:.*\\\n)*.*)$", text, flags=re.MULTILINE)
+    return shlex.split(line.replace("\\\n", " "))
+
+
+@pytest.mark.slow
+def test_the_units_commands_run_a_federation(tmp_path: Path) -> None:
+    """What systemd would start: SuperLink and ServerApp apart, sites with keys of their own."""
+    folder = made(tmp_path)
+    settings = read_settings(folder / "fedguard.toml")
+    around = environment(folder, {"FEDGUARD_CONFIG": str(folder / "fedguard.toml")})
+    programs = []
+
+    def start(unit: str, command: list[str]) -> Program:
+        log = folder / "logs" / f"{unit}.log"
+        programs.append(Program(unit, command, log, around, folder))
+        return programs[-1]
+
+    try:
+        start("superlink", commands_of(folder, "superlink")).wait_for(settings.superlink.port)
+        start("superexec", commands_of(folder, "superexec"))
+        start("serve", commands_of(folder, "serve")).wait_for(settings.serve.http_port)
+        for i in range(3):
+            register(folder, f"site-{i}", around)
+            command = " ".join(commands_of(folder, "supernode@"))
+            command = command.replace("/etc/fedguard/ca.crt", str(folder / "certificates/ca.crt"))
+            command = command.replace("/etc/fedguard/%i", str(folder / "keys" / f"site-{i}"))
+            config = f"partition-id={i} num-partitions=3"
+            port = ["--port", str(free_port())]
+            words = [config if word == "${NODE_CONFIG}" else word for word in command.split()]
+            start(f"site-{i}", [*words, *port])
+        done = subprocess.run(
+            commands_of(folder, "run"), env=around, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert grpc_answer(f"127.0.0.1:{HEALTH_PORT}", "", 5.0)[0]
+    finally:
+        for program in programs[::-1]:
+            program.stop()
+    assert not left_of(folder)
 
 
 def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:

@@ -37,10 +37,18 @@ def test_the_scenario_shown_is_one(tmp_path: Path) -> None:
     assert load_scenario(str(path)).clients == 10
 
 
-@pytest.mark.parametrize("line", re.findall(r"^fedguard .*$", "\n".join(blocks("bash")), re.M))
+PAGES = "\n".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^fedguard .*$", "\n".join(blocks("bash")) + PAGES, re.M)
+)
 def test_commands_shown_exist(line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
-    done = CliRunner().invoke(app, [words[0], "--help"])
+    words = shlex.split(line.split("&&", maxsplit=1)[0].split(">", maxsplit=1)[0], comments=True)[
+        1:
+    ]
+    below = words[:2] if words[0] in ("audit", "db") else words[:1]
+    done = CliRunner().invoke(app, [*below, "--help"])
     assert done.exit_code == 0, done.output
     for option in (word for word in words if word.startswith("--")):
         assert option in done.output
