@@ -23,7 +23,12 @@ HOSTILE_APP = Path(__file__).parent / "hostile_app"
 
 def hostile_app() -> Any:
     """The module of the app whose nodes may be hostile."""
-    spec = importlib.util.spec_from_file_location("hostile", HOSTILE_APP / "hostile.py")
+    return app_module("hostile")
+
+
+def app_module(name: str) -> Any:
+    """A module of its folder."""
+    spec = importlib.util.spec_from_file_location(name, HOSTILE_APP / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

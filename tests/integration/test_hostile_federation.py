@@ -6,24 +6,26 @@ whose kind `tests/unit/test_flower.py` tries on a grid in this process.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from flower_parts import HOSTILE_APP as APP
-from flower_parts import FakeGrid, hostile_app
+from flower_parts import FakeGrid, app_module, hostile_app
 from flwr.app import ArrayRecord, Message
 from safetensors.numpy import load_file
 
 import fedguard_strategies as rules
 from fedguard import MemoryStore, Policy, ReputationPolicy
-from fedguard.deploy.federation import Federation, Node, federation
+from fedguard.deploy.federation import Federation, Node, federation, prepare, register
+from fedguard.deploy.processes import Program
 from fedguard.flower import GuardedStrategy
+from fedguard.identity import name_of_key
 from fedguard.state.models import manifest_of
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import history_of, rounds_of
@@ -48,7 +50,7 @@ MOST_MEMORY = 700
 
 
 def name_of(lab: Federation, node: str) -> str:
-    return hashlib.sha256(lab.public_key(node)).hexdigest()[:16]
+    return name_of_key(lab.public_key(node))
 
 
 def alone(app: ModuleType, names: list[str], rounds: int) -> list[ArrayRecord]:
@@ -99,21 +101,57 @@ def test_hostile_nodes_cost_the_honest_nothing(tmp_path: Path) -> None:
         run = lab.start(APP, config, tmp_path / "run.log")
         run.process.wait(560 if whole else 340)
         assert (store / "told.json").exists(), run.tail(60)
+    hostile = dict(zip(HOSTILE, (first, second), strict=True))
+    told = {case: (reason,) for case, (_, reason) in app.CASES.items()}
+    checked(app, store, names, hostile, told)
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert not left.stdout, left.stdout
+
+
+@pytest.mark.slow
+def test_a_node_that_speaks_to_the_fleet_api_itself(tmp_path: Path) -> None:
+    """Uploads that end in the middle or never, replies and connections by the hundred."""
+    app, store = hostile_app(), tmp_path / "store"
+    raw = app_module("raw_node")
+    cases = list(raw.CASES)
+    nodes = [Node(name, {"part": part}) for part, name in enumerate(HONEST)]
+    prepare(tmp_path, [*HONEST, HOSTILE[0]], 0)
+    with federation(tmp_path, nodes) as lab:
+        names = {name: name_of(lab, name) for name in (*HONEST, HOSTILE[0])}
+        register(tmp_path, HOSTILE[0], lab.env)
+        authority = tmp_path / "certificates" / "ca.crt"
+        where = (f"127.0.0.1:{lab.port}", str(authority), str(tmp_path / "keys" / HOSTILE[0]))
+        command = [sys.executable, str(APP / "raw_node.py"), *where, "|".join(cases)]
+        lab.others.append(Program("raw", command, tmp_path / "raw.log", lab.env, tmp_path))
+        config = {"rounds": len(cases), "store": str(store), "nodes": 4, "patience": 10.0}
+        run = lab.start(APP, config, tmp_path / "run.log")
+        run.process.wait(240)
+        assert (store / "told.json").exists(), run.tail(60) + lab.others[0].tail()
+    told = {case: reasons for case, (_, _, reasons) in raw.CASES.items()}
+    checked(app, store, names, {HOSTILE[0]: cases}, told)
+
+
+def checked(
+    app: Any,
+    store: Path,
+    names: dict[str, str],
+    hostile: dict[str, list[str]],
+    wanted: dict[str, tuple[str, ...]],
+) -> None:
+    """The honest aggregate is the same to the bit in every round, each fault its sender's."""
+    rounds = len(next(iter(hostile.values())))
     told = json.loads((store / "told.json").read_text())
     assert told["peak_kb"] / 1024 < MOST_MEMORY
     with open_to_read(str(store)) as opened:
         kept = {row.number: row for row in rounds_of(opened, rounds)}
-        wanted = alone(app, [names[name] for name in HONEST], rounds)
-        for number, arrays in enumerate(wanted, 1):
+        for number, arrays in enumerate(alone(app, [names[name] for name in HONEST], rounds), 1):
             assert kept[number].held is None
             assert kept[number].admitted == len(HONEST)
             manifest = manifest_of(opened.blobs, kept[number].model)
             model = load_file(opened.blobs.path(manifest["model"]))
             for name, array in arrays.items():
                 assert model[name].tobytes() == array.numpy().tobytes(), (number, name)
-        for node, own in zip(HOSTILE, (first, second), strict=True):
+        for node, own in hostile.items():
             reasons = {row.round: row.reason for row in history_of(opened, names[node])[1]}
-            found = [(case, reasons[number]) for number, case in enumerate(own, 1)]
-            assert found == [(case, app.CASES[case][1]) for case in own]
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert not left.stdout, left.stdout
+            found = {case: reasons[number] for number, case in enumerate(own, 1)}
+            assert not [case for case in own if found[case] not in wanted[case]], found
