@@ -7,6 +7,7 @@ trimmed mean, say) can only be run, and a stage that plans after it costs one mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -77,8 +78,8 @@ class Stage(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The name without parameters."""
-        return self.name.partition("(")[0]
+        """The name without f, which no state depends on."""
+        return re.sub(r"\bf=\d+(, )?", "", self.name)
 
 
 class Chain(NamedTuple):
@@ -93,7 +94,7 @@ class Chain(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What stages these are, whatever their parameters: those share a state."""
+        """What stages these are, whatever f is: those share a state."""
         return ", ".join(stage.kind for stage in self.stages)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "MissingKey",
     "MissingVector",
     "MixedRows",
+    "NoStore",
     "NonFiniteUpdate",
     "NotARule",
     "NothingTrusted",
@@ -205,6 +206,13 @@ class StoreUnavailable(FedguardError, OSError):
         super().__init__(
             f"the store {where} cannot be used: {why}; nothing of this round was written"
         )
+
+
+class NoStore(StoreUnavailable):
+    """There is no store there yet."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, "there is none")
 
 
 class StoreTooNew(FedguardError):

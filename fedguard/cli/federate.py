@@ -44,16 +44,20 @@ def init(
     with extra("a federation", "server"):
         from fedguard.deploy.folder import make_folder
 
+    least = 2 * f + 1
+    if 0 < nodes < least:
+        raise ConfigError(f"f = {f} needs {least} nodes at least, a trial has {nodes}: --nodes")
     values: dict[str, Any] = {
         "federation": name or folder.absolute().name,
         "policy.f": f,
         "rounds.count": rounds,
-        "rounds.min_nodes": max(nodes, 2 * f + 1),
+        "rounds.min_nodes": max(nodes, least),
         "superlink.port": port,
         "trial_nodes": nodes,
     }
     if host:
-        values["superlink.names"] = (*host, "127.0.0.1", "localhost")
+        values["superlink.names"] = (*host, "127.0.0.1", "localhost", "superlink")
+        values["superlink.host"] = "0.0.0.0"
     made = make_folder(folder, values)
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(folder))}[/]: the federation {escape(made.federation)}")
@@ -77,7 +81,7 @@ def up(
         from fedguard.deploy.processes import Program, listens
 
     port = settings.superlink.port
-    if listens(port):
+    if listens(port) or listens(port, settings.address):
         raise ConfigError(
             f"something listens on port {port}: a SuperLink that is up runs its rounds by "
             "fedguard run, or take another superlink.port in fedguard.toml"
@@ -90,7 +94,7 @@ def up(
     console.print(f"bringing up a SuperLink on port {port} and {count} SuperNodes …")
     with federation(settings.folder, nodes, _told_where(settings), port) as lab:
         console.print(f"they are up, their logs in {lab.folder / 'logs'}; the rounds begin …")
-        serving = [sys.executable, "-m", "fedguard", "serve", str(settings.folder)]
+        serving = [sys.executable, "-m", "fedguard", "serve"]
         log = lab.folder / "logs" / "serve.log"
         lab.others.append(Program("fedguard serve", serving, log, lab.env, lab.folder))
         status = _followed(settings, console, lab.env)
@@ -109,7 +113,7 @@ def run(folder: Folder = HERE) -> None:
     settings = _settings(folder)
     from fedguard.deploy.federation import environment, write_connection
 
-    write_connection(settings.folder, settings.superlink.names[0], settings.superlink.port)
+    write_connection(settings.folder, settings.address, settings.superlink.port)
     env = environment(settings.folder, _told_where(settings))
     raise typer.Exit(_followed(settings, Console(highlight=False), env))
 
@@ -117,14 +121,13 @@ def run(folder: Folder = HERE) -> None:
 def resume(folder: Folder = HERE) -> None:
     """Go on with a federation that has begun: on its SuperLink if that is up, else as `up` does."""
     settings = _settings(folder)
-    from fedguard.deploy.following import opened
+    from fedguard.deploy.following import done_in
     from fedguard.deploy.processes import listens
 
-    store = opened(settings)
-    if store is None or not store.done:
-        raise ConfigError(f"the store {settings.store} holds no round yet: begin with fedguard up")
-    store.close()
-    (run if listens(settings.superlink.port) else up)(folder)
+    if not done_in(settings):
+        raise ConfigError("the store holds no round yet: begin with fedguard up or fedguard run")
+    here = settings.trial_nodes and not listens(settings.superlink.port, settings.address)
+    (up if here else run)(folder)
 
 
 def serve(folder: Folder = HERE) -> None:
@@ -181,7 +184,13 @@ def renew(
 
     certificates, console = settings.folder / "certificates", Console(highlight=False)
     if not switch:
-        path = begin_renewal(certificates, settings.superlink.names)
+        try:
+            path = begin_renewal(certificates, settings.superlink.names)
+        except FileExistsError:
+            raise ConfigError(
+                "there is a next certificate already: when all sites have ca.crt, "
+                "fedguard renew --switch"
+            ) from None
         console.print(f"{path} trusts both: give it to every site, then fedguard renew --switch")
         return
     try:
@@ -198,7 +207,7 @@ def check_federation(folder: Folder = HERE) -> None:
 
     marks = {Level.GOOD: "[green]ok[/]  ", Level.WARN: "[yellow]note[/]", Level.BAD: "[red]mend[/]"}
     console, found = Console(highlight=False), []
-    for check in examine(folder):
+    for check in examine(_file(folder)):
         found.append(check.level)
         console.print(f"{marks[check.level]}  {check.what:22} {escape(check.told)}", soft_wrap=True)
         if check.advice:
@@ -208,39 +217,45 @@ def check_federation(folder: Folder = HERE) -> None:
 
 def _settings(folder: Path) -> Settings:
     with extra("a federation", "server"):
-        from fedguard.deploy.settings import FILE, read_settings
-    return read_settings(folder / FILE if folder != HERE else None)
+        from fedguard.deploy.settings import read_settings
+    return read_settings(_file(folder))
+
+
+def _file(folder: Path) -> Path | None:
+    """The settings in a folder; without one, those of the environment or in this folder."""
+    from fedguard.deploy.settings import FILE
+
+    return folder / FILE if folder != HERE else None
 
 
 def _told_where(settings: Settings) -> dict[str, str]:
     """The environment by which an app finds the settings."""
-    from fedguard.deploy.settings import CONFIG, FILE
+    from fedguard.deploy.settings import CONFIG
 
-    return {CONFIG: str(settings.folder / FILE)}
+    return {CONFIG: str(settings.path)}
 
 
 def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
     """Start the rounds, print them as they are committed, and the exit status."""
-    from fedguard.deploy.federation import start_run
-    from fedguard.deploy.following import follow, opened
+    from fedguard.deploy.federation import start_run, stop_run
+    from fedguard.deploy.following import done_in, follow
 
     log = settings.folder / "logs" / "run.log"
-    store = opened(settings)
-    done = store.done if store else 0
-    if store:
-        store.close()
+    done, held = done_in(settings), list[str]()
     if done:
         console.print(f"{done} of {settings.rounds.count} rounds are done: going on")
     program = start_run(settings.folder, settings.folder / settings.app, {}, log, env)
-    held: str | None = None
     try:
         for news in follow(settings, program):
             for event in news.events:
                 console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
             if news.round:
-                done, held = news.round.number, news.round.held
+                done = news.round.number
+                held = [*held, news.round.held] if news.round.held else []
                 _tell(console, news.round, settings.rounds.count)
     finally:
+        if program.running:  # Ctrl-C: its ServerApp would go on
+            stop_run(log, env)
         program.stop()
     return _ended(settings, console, program, done, held)
 
@@ -254,15 +269,17 @@ def _tell(console: Console, row: Any, count: int) -> None:
 
 
 def _ended(
-    settings: Settings, console: Console, program: Program, done: int, held: str | None
+    settings: Settings, console: Console, program: Program, done: int, held: list[str]
 ) -> int:
+    """The exit status; `held` are the reasons of the rounds held last, one after the other."""
+    retries = settings.rounds.retries
+    if held and retries is not None and len(held) > retries:
+        console.print(f"[red]held after round {done}[/]: {escape(held[-1])}", soft_wrap=True)
+        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
+        return HELD
     if done >= settings.rounds.count:
         console.print(f"all {done} rounds are done; fedguard clients tells who took part how")
         return 0
-    if held:
-        console.print(f"[red]held after round {done}[/]: {escape(held)}", soft_wrap=True)
-        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
-        return HELD
     console.print(f"[red]the run ended after round {done}[/]; {program.log} ends with:")
     console.print(escape(program.tail(12)), soft_wrap=True)
     return 1

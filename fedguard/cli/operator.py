@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,10 +65,15 @@ def link_key(
 def _name_of_key(key: str) -> str:
     """A client's name, given as it is or as the file with its public key."""
     if not Path(key).is_file():
+        if not re.fullmatch(r"[0-9a-f]{16}|\d+", key):
+            raise ConfigError(f"{key} is neither a file with a public key nor a client's name")
         return key
     with extra("reading a key", "server"):
         from fedguard.deploy.certificates import public_key_of
-    return name_of_key(public_key_of(Path(key)))
+    try:
+        return name_of_key(public_key_of(Path(key)))
+    except ValueError:
+        raise ConfigError(f"{key} is no public key: the file that ends in .pub is one") from None
 
 
 def _command(action: Action) -> Callable[..., None]:
@@ -84,6 +90,8 @@ def _command(action: Action) -> Callable[..., None]:
 
         opened = to_write(store, federation, files)
         name = name_like(opened, client)
+        if name in (links := opened.links()):
+            raise ConfigError(f"{name} is a key of {links[name]}: give the order for that one")
         done = opened.done
         last = None if rounds is None else done + rounds
         override = Override(name, action, note, author(), last, _time(until))

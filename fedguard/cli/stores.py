@@ -37,12 +37,16 @@ HERE, DEFAULT = "fedguard-store", "default"
 
 
 def _where(store: str, federation: str, files: Path | None) -> tuple[str, str, Path | None]:
-    """What was asked for; beside a fedguard.toml, unless something was, its federation."""
-    if (store, federation) != (HERE, DEFAULT):
+    """What was asked for; beside a fedguard.toml its federation, unless options say another.
+
+    The environment is no option here: the settings read it, too.
+    """
+    around = os.environ.get("FEDGUARD_STORE"), os.environ.get("FEDGUARD_FEDERATION")
+    if store not in (HERE, around[0]) or federation not in (DEFAULT, around[1]):
         return store, federation, files
     with extra("a store", "server"):
         from fedguard.deploy.settings import CONFIG, FILE, read_settings
-    if Path(store).exists() or not (CONFIG in os.environ or Path(FILE).exists()):
+    if not (CONFIG in os.environ or Path(FILE).exists()):
         return store, federation, files
     settings = read_settings()
     return settings.where, settings.federation, files or settings.own_files

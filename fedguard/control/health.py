@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from fedguard.errors import FedguardError
+from fedguard.errors import FedguardError, NoStore
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
 
@@ -38,11 +38,13 @@ class Health:
 
 
 def health_of(where: str, federation: str, files: Any = None) -> Health:
-    """Look at the store. A federation without rounds yet is ready; a store without it is not."""
+    """Look at the store. One that is to be made by the first run is ready."""
     try:
         with open_to_read(where, federation, files=files) as store:
             done, last = store.done, rounds_of(store, 1)
-    except FedguardError as error:
+    except NoStore:
+        return Health(True, "no round yet")
+    except (FedguardError, OSError) as error:
         return Health(False, str(error))
     if not last:
         return Health(True, rounds=done)
@@ -72,6 +74,7 @@ class _GrpcHealth:
         self._look, self._over = look, threading.Event()
         self._servicer = health.HealthServicer()
         self._server = grpc.server(ThreadPoolExecutor(4))
+        self._tell(False)  # until somebody looked
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
         if not self._server.add_insecure_port(f"{host}:{port}"):
             raise FedguardError(f"port {port} of {host} cannot be listened on")
@@ -86,12 +89,14 @@ class _GrpcHealth:
         self._server.stop(1.0)
 
     def _watch(self) -> None:
-        status = health_pb2.HealthCheckResponse
         while not self._over.is_set():
-            now = status.SERVING if self._look().ready else status.NOT_SERVING
-            for name in ("", SERVICE):
-                self._servicer.set(name, now)
+            self._tell(self._look().ready)
             self._over.wait(LOOK_EVERY)
+
+    def _tell(self, ready: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        for name in ("", SERVICE):
+            self._servicer.set(name, status.SERVING if ready else status.NOT_SERVING)
 
 
 def serve(host: str, http_port: int, grpc_port: int, look: Callable[[], Health]) -> None:

@@ -149,8 +149,11 @@ def _issued(server: x509.Certificate, authority: x509.Certificate) -> bool:
 def begin_renewal(folder: Path, hosts: Sequence[str], days: int = DAYS) -> Path:
     """Write the next certificate into `next/`, and let `ca.crt` trust its authority, too.
 
-    Whoever has that `ca.crt` accepts the old server certificate and the new one. Its path.
+    Whoever has that `ca.crt` accepts the old server certificate and the new one. Its path. Raises
+    `FileExistsError` while there is a next one: sites may have it already.
     """
+    if (folder / "next").exists():
+        raise FileExistsError(str(folder / "next"))
     write_certificates(folder / "next", hosts, days)
     authorities = (folder / "ca.crt").read_bytes() + (folder / "next" / "ca.crt").read_bytes()
     _replace(folder / "ca.crt", authorities)
@@ -158,9 +161,12 @@ def begin_renewal(folder: Path, hosts: Sequence[str], days: int = DAYS) -> Path:
 
 
 def end_renewal(folder: Path) -> None:
-    """Put the certificate of `next/` in the place of the old one. Raises `FileNotFoundError`."""
-    for name in ("server.key", "server.pem", "ca.crt"):
-        (folder / "next" / name).replace(folder / name)
+    """Put the certificate of `next/` in the place of the old one, or go on with that.
+
+    Raises `FileNotFoundError` if there is no next one.
+    """
+    for path in sorted((folder / "next").iterdir()):
+        path.replace(folder / path.name)
     (folder / "next").rmdir()
 
 
@@ -180,6 +186,7 @@ def _name_of(host: str) -> x509.GeneralName:
 
 def write_secret(path: Path, data: bytes) -> None:
     """A file that only its owner can read, from its first byte on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)

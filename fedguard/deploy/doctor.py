@@ -20,8 +20,8 @@ import httpx
 
 from fedguard.deploy.certificates import certificate_in
 from fedguard.deploy.processes import listens
-from fedguard.deploy.settings import FILE, Settings, read_settings
-from fedguard.errors import FedguardError, StoreUnavailable, UnknownName
+from fedguard.deploy.settings import Settings, read_settings
+from fedguard.errors import FedguardError, NoStore, StoreUnavailable, UnknownName
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
 
@@ -52,18 +52,18 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def examine(folder: Path) -> Iterator[Check]:
+def examine(path: Path | None) -> Iterator[Check]:
     """Look at everything, whatever else is wrong; the settings first."""
     yield _python()
     yield _flower()
     try:
-        settings = read_settings(folder / FILE)
+        settings = read_settings(path)
     except FedguardError as error:
         yield Check("settings", Level.BAD, str(error), "mend fedguard.toml, then ask again")
         return
     yield _settings(settings)
     yield _certificate(settings.folder, settings)
-    yield from _secrets(settings.folder)
+    yield from _secrets(settings.folder, _key_of(settings))
     yield from _superlink(settings)
     yield _home(settings.folder, settings)
     yield _disk(settings.folder)
@@ -86,7 +86,7 @@ def _flower() -> Check:
 
 def _settings(settings: Settings) -> Check:
     """That they can be read is known; whether they hang together is looked at here."""
-    path = settings.folder / FILE
+    path = settings.path
     inline = "://" in settings.store and "@" in settings.store
     written = settings.store in path.read_text(encoding="utf8")
     if inline and ":" in settings.store.split("@")[0].split("://")[1] and written:
@@ -100,7 +100,10 @@ def _settings(settings: Settings) -> Check:
 
 
 def _certificate(folder: Path, settings: Settings) -> Check:
-    what, renew = "certificate", "fedguard renew makes the next one"
+    what, renew = (
+        "certificate",
+        "fedguard renew makes the next one, fedguard renew --switch uses it",
+    )
     try:
         found = certificate_in(folder / "certificates")
     except (OSError, ValueError) as error:
@@ -119,10 +122,10 @@ def _certificate(folder: Path, settings: Settings) -> Check:
     return Check(what, Level.GOOD, told)
 
 
-def _secrets(folder: Path) -> Iterator[Check]:
+def _secrets(folder: Path, audit: Path) -> Iterator[Check]:
     """Nobody else may read what is secret."""
     keys = [path for path in sorted((folder / "keys").glob("*")) if path.suffix != ".pub"]
-    paths = [folder / "certificates" / "server.key", folder / "store" / "audit.key", *keys]
+    paths = [folder / "certificates" / "server.key", audit, *keys]
     found = [path for path in paths if path.exists()]
     open_to_all = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in open_to_all:
@@ -135,7 +138,7 @@ def _secrets(folder: Path) -> Iterator[Check]:
 
 
 def _superlink(settings: Settings) -> Iterator[Check]:
-    port, name = settings.superlink.port, settings.superlink.names[0]
+    port, name = settings.superlink.port, settings.address
     if not listens(port, name):
         told = f"nothing answers at {name}:{port}"
         yield Check("SuperLink", Level.WARN, told, "fedguard up, or start its unit, if it should")
@@ -158,7 +161,7 @@ def _superlink(settings: Settings) -> Iterator[Check]:
 def _home(folder: Path, settings: Settings) -> Check:
     """Whether Flower's commands find this SuperLink."""
     path = folder / "flower" / "config.toml"
-    address = f'"{settings.superlink.names[0]}:{settings.superlink.port}"'
+    address = f'"{settings.address}:{settings.superlink.port}"'
     if path.exists() and address in path.read_text(encoding="utf8"):
         return Check("Flower's home", Level.GOOD, f"FLWR_HOME={path.parent}")
     told, advice = f"{path} does not name {address}", "fedguard up and fedguard run write it"
@@ -170,18 +173,21 @@ def _disk(folder: Path) -> Check:
     told = f"{free / 1e9:.1f} GB free in {folder}"
     if free > SHORT:
         return Check("disk", Level.GOOD, told)
-    return Check("disk", Level.BAD, told, "rounds are held when it is full: make room")
+    return Check("disk", Level.BAD, told, "a run fails when it is full: make room")
 
 
 def _store(settings: Settings) -> Check:
     try:
         with open_to_read(settings.where, settings.federation, files=settings.own_files) as store:
             last = rounds_of(store, 1)
-    except (StoreUnavailable, UnknownName) as error:
-        if "://" in settings.store:
-            return Check("store", Level.BAD, str(error), "is the database up, and the URL right?")
+    except NoStore:
         return Check("store", Level.GOOD, "none yet: the first run makes it")
-    except FedguardError as error:
+    except UnknownName as error:
+        advice = "the first run begins it, unless `federation` in fedguard.toml is mistyped"
+        return Check("store", Level.WARN, str(error), advice)
+    except StoreUnavailable as error:
+        return Check("store", Level.BAD, error.why, "is the database up, and whole, and may I?")
+    except (FedguardError, OSError) as error:
         return Check("store", Level.BAD, str(error))
     if last and last[0].held:
         told = f"round {last[0].number} was held: {last[0].held}"
@@ -191,10 +197,14 @@ def _store(settings: Settings) -> Check:
 
 def _key(settings: Settings) -> Check:
     """The log's key, without which nothing can be committed."""
-    path = (settings.own_files or Path(settings.where)) / "audit.key"
+    path = _key_of(settings)
     if path.exists():
         return Check("audit log", Level.GOOD, f"{path}; keep a copy elsewhere")
     return Check("audit log", Level.WARN, "no key yet", "the first run makes it: back it up then")
+
+
+def _key_of(settings: Settings) -> Path:
+    return (settings.own_files or Path(settings.where)) / "audit.key"
 
 
 def _app(settings: Settings) -> Check:

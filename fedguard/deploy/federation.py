@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,9 @@ __all__ = [
     "environment",
     "federation",
     "prepare",
+    "register",
     "start_run",
+    "stop_run",
     "write_connection",
 ]
 
@@ -93,7 +96,11 @@ class Federation:
 
 
 def prepare(
-    folder: Path, nodes: Sequence[str], port: int, names: Sequence[str] = ("127.0.0.1", "localhost")
+    folder: Path,
+    nodes: Sequence[str],
+    port: int,
+    names: Sequence[str] = ("127.0.0.1", "localhost"),
+    address: str = "127.0.0.1",
 ) -> None:
     """Write what a federation needs and is not there: certificates, node keys, Flower's home."""
     certificates = folder / "certificates"
@@ -102,7 +109,7 @@ def prepare(
     for name in nodes:
         if not (folder / "keys" / name).exists():
             write_node_key(folder / "keys" / name)
-    write_connection(folder, names[0], port)
+    write_connection(folder, address, port)
 
 
 def write_connection(folder: Path, host: str, port: int) -> None:
@@ -158,6 +165,14 @@ def start_run(
     told = " ".join(f"{key}={_toml(value)}" for key, value in config.items())
     command = ["flwr", "run", str(app), CONNECTION, "--stream", *(["-c", told] if told else [])]
     return Program("flwr run", command, log, env, folder)
+
+
+def stop_run(log: Path, env: Mapping[str, str]) -> None:
+    """Stop the run that a log of `flwr run` tells of last: its ServerApp outlives the command."""
+    begun = re.findall(r"Successfully started run (\d+)", log.read_text(encoding="utf8"))
+    if begun:
+        command = [program_of("flwr"), "stop", begun[-1], CONNECTION]
+        subprocess.run(command, env=dict(env), capture_output=True, check=False, timeout=60)
 
 
 def register(folder: Path, name: str, env: Mapping[str, str]) -> None:

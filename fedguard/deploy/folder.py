@@ -33,13 +33,21 @@ def make_folder(folder: Path, values: Mapping[str, Any]) -> Settings:
     if (folder / FILE).exists():
         raise ConfigError(f"{folder / FILE} is there already: nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f".{FILE}.new"
     seed = values.get("policy.seed", secrets.randbits(32))
-    (folder / FILE).write_text(written({**values, "policy.seed": seed}), encoding="utf8")
-    settings = read_settings(folder / FILE)
+    new.write_text(written({**values, "policy.seed": seed}), encoding="utf8")
+    try:
+        read_settings(new)
+    except ConfigError:
+        new.unlink()
+        raise
+    settings = read_settings(new.rename(folder / FILE))
     nodes = [f"site-{i}" for i in range(settings.trial_nodes)]
-    prepare(folder.absolute(), nodes, settings.superlink.port, settings.superlink.names)
+    own = settings.superlink
+    prepare(folder.absolute(), nodes, own.port, own.names, settings.address)
     write_secret(folder / "keys" / "superexec.secret", secrets.token_hex(32).encode())
-    for name in ("store", "flower", "logs", "files"):
+    write_secret(folder / "keys" / "store.secret", settings.store.encode())
+    for name in ("store", "flower", "logs", "files", "spool"):
         (folder / name).mkdir(exist_ok=True)
     _render(folder, settings, "app/", "")
     _render(folder, settings, "README", "")
@@ -67,6 +75,7 @@ def _render(folder: Path, settings: Settings, part: str, below: str) -> None:
         "root": "../..",
         "bin": Path(program_of("flower-superlink")).parent,
         "superlink": settings.superlink,
+        "address": settings.address,
         "names": settings.superlink.names,
         "serve": settings.serve,
         "health_port": settings.superlink.health_port or HEALTH_PORT,

@@ -4,58 +4,83 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
-
-from sqlalchemy import Row
 
 from fedguard.deploy.processes import Program
 from fedguard.deploy.settings import Settings
-from fedguard.errors import StoreUnavailable, UnknownName
+from fedguard.errors import NoStore, StoreUnavailable, UnknownName
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import events_since, rounds_of
 from fedguard.state.sql import SqlStore
 
-__all__ = ["News", "follow", "opened"]
+__all__ = ["News", "done_in", "follow", "opened"]
 
 LOOK_EVERY = 0.5
 
 
 class News(NamedTuple):
-    """A round that was committed, or None, and what was told since the news before."""
+    """A row of `rounds` that is new, or None, and those of `events` since the news before."""
 
-    round: Row[Any] | None
-    events: list[Row[Any]]
+    round: Any
+    events: list[Any]
 
 
 def opened(settings: Settings) -> SqlStore | None:
-    """The federation's store, to read; None before its first run. Raises `StoreTooOld` and such."""
+    """The federation's store, to read; None before its first run.
+
+    Raises `StoreUnavailable` when its database is away, `StoreTooOld`, `StoreTooNew`.
+    """
     try:
         return open_to_read(settings.where, settings.federation, files=settings.own_files)
-    except (StoreUnavailable, UnknownName):
+    except (NoStore, UnknownName):
         return None
 
 
-def follow(settings: Settings, run: Program) -> Iterator[News]:
-    """What happens in the store until the run's program ends."""
+def done_in(settings: Settings) -> int:
+    """How many rounds are committed."""
     store = opened(settings)
-    done = store.done if store else 0
-    place = max((row.id for row in events_since(store)), default=0) if store else 0
+    if store is None:
+        return 0
+    with store:
+        return store.done
+
+
+def follow(settings: Settings, run: Program) -> Iterator[News]:
+    """What happens in the store until the run's program ends; while it is away, nothing does."""
+    store: SqlStore | None = None
+    done, place = done_in(settings), _last_event(settings)
     running = True
     while running:
         running = run.running  # looked at before the store, so that its last round is told
-        store = store or opened(settings)
-        if store:
-            new = list(events_since(store, place))
-            place = new[-1].id if new else place
-            for row in reversed(rounds_of(store, max(store.done - done, 1))):
-                if row.number > done:
-                    own = [each for each in new if each.round <= row.number]
-                    new = [each for each in new if each.round > row.number]
-                    yield News(row, own)
-                    done = row.number
-            if new:
-                yield News(None, new)
+        with suppress(StoreUnavailable):
+            store = store or opened(settings)
+            if store:
+                for news in _since(store, done, place):
+                    done = news.round.number if news.round else done
+                    place = news.events[-1].id if news.events else place
+                    yield news
         if running:
             time.sleep(LOOK_EVERY)
     if store:
         store.close()
+
+
+def _last_event(settings: Settings) -> int:
+    store = opened(settings)
+    if store is None:
+        return 0
+    with store:
+        return max((row.id for row in events_since(store)), default=0)
+
+
+def _since(store: SqlStore, done: int, place: int) -> list[News]:
+    """The rounds after `done`, each with its events, and events of no new round."""
+    events = list(events_since(store, place))
+    found = []
+    for row in reversed(rounds_of(store, max(store.done - done, 1))):
+        if row.number > done:
+            own = [each for each in events if each.round <= row.number]
+            events = events[len(own) :]
+            found.append(News(row, own))
+    return [*found, *([News(None, events)] if events else [])]

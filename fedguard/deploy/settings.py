@@ -26,6 +26,8 @@ CONFIG = "FEDGUARD_CONFIG"
 SECRETS = "FEDGUARD_SECRETS"
 """And the folder of secrets: a file `fedguard_store` in it holds `store`."""
 
+LOOPBACK = "127.0.0.1"
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -97,7 +99,11 @@ class SuperLinkSettings(Section):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: Port = Field(9092, description="Port of its Fleet, Control and Runtime APIs.")
     names: tuple[str, ...] = Field(
-        ("127.0.0.1", "localhost"), description="Names and addresses its certificate is for."
+        (LOOPBACK, "localhost", "superlink"),
+        description="Names and addresses its certificate is for, the one for sites first.",
+    )
+    address: str | None = Field(
+        None, description="How programs of the server reach it; none: by loopback, or as sites do."
     )
     health_port: Port | None = Field(
         None, description="Port of Flower's own gRPC health service; none: not started."
@@ -148,9 +154,28 @@ class Settings(BaseSettings):
         return env_settings, file_secret_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(str(self.model_config["toml_file"]))
+
+    @property
     def folder(self) -> Path:
         """Where the file lies."""
-        return Path(str(self.model_config["toml_file"])).parent
+        return self.path.parent
+
+    @property
+    def address(self) -> str:
+        """By which name or address programs beside it reach the SuperLink."""
+        own = self.superlink
+        if own.address:
+            return own.address
+        here = own.host in (LOOPBACK, "0.0.0.0") and LOOPBACK in own.names
+        return LOOPBACK if here else own.names[0]
+
+    @property
+    def spool(self) -> Path | None:
+        """The folder of updates that are too many for memory."""
+        return self.folder / self.rounds.spool if self.rounds.spool else None
 
     @property
     def where(self) -> str:

@@ -39,7 +39,7 @@ def train(
             retries=rounds.retries,
             longest=rounds.longest,
             memory=rounds.memory,
-            spool=rounds.spool,
+            spool=settings.spool,
         )
         options = {"num_rounds": rounds.count, "timeout": rounds.timeout, **options}
         return strategy.start(grid, initial_arrays, **options)

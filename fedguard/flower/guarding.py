@@ -36,9 +36,12 @@ def guarded(
     """
     if type(strategy) not in OWN:
         raise InvalidParameter(_refusal(strategy))
+    if not strategy.fraction_train:
+        raise InvalidParameter("fraction_train is 0: there is nothing to guard")
     taken: dict[str, Any] = {
         "min_nodes": strategy.min_available_nodes,
-        "min_asked": strategy.min_train_nodes,
+        "min_train_nodes": strategy.min_train_nodes,
+        "min_evaluate_nodes": strategy.min_evaluate_nodes,
         "fraction_train": strategy.fraction_train,
         "fraction_evaluate": strategy.fraction_evaluate,
         "arrays_key": strategy.arrayrecord_key,

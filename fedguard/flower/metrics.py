@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 __all__ = ["pooled"]
@@ -18,9 +19,10 @@ def pooled(answers: Sequence[Mapping[str, float]]) -> dict[str, float]:
     (2.0, 1.0, 1000000000.0, 3)
     """
     told: dict[str, float] = {}
-    for key in sorted(set().union(*answers).difference(CLAIMS)) if answers else ():
+    reported = Counter(key for answer in answers for key in answer)
+    by_most = (key for key, count in reported.items() if 2 * count > len(answers))
+    for key in sorted(set(by_most).difference(CLAIMS)):
         values = sorted(answer[key] for answer in answers if key in answer)
-        if 2 * len(values) > len(answers):
-            told[key] = values[(len(values) - 1) // 2]  # the lower of the middle two
-            told |= {f"{key}-lowest": values[0], f"{key}-highest": values[-1]}
+        told[key] = values[(len(values) - 1) // 2]  # the lower of the middle two
+        told |= {f"{key}-lowest": values[0], f"{key}-highest": values[-1]}
     return told

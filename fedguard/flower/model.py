@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import islice
 from math import isfinite, nan
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 MOST_EXAMPLES = 2**53
+MOST_NUMBERS = 1000
 
 
 class Unusable(FedguardError):
@@ -169,13 +171,16 @@ def claimed_examples(content: RecordDict) -> int | None:
 
 
 def reported_metrics(content: RecordDict) -> dict[str, float]:
-    """A reply's finite numbers by name; of several of one name, in several records, the first."""
+    """A reply's finite numbers by name; of several of one name, in several records, the first.
+
+    Of those that send more than `MOST_NUMBERS`, the first.
+    """
     told: dict[str, float] = {}
-    for record in content.metric_records.values():
-        for key, value in record.items():
-            number = _finite(value)
-            if number is not None:
-                told.setdefault(key, number)
+    every = (pair for record in content.metric_records.values() for pair in record.items())
+    for key, value in islice(every, MOST_NUMBERS):
+        number = _finite(value)
+        if number is not None:
+            told.setdefault(key, number)
     return told
 
 

@@ -31,11 +31,11 @@ class Participants:
     """How nodes are chosen: by the clients' names, so that node ids do not matter.
 
     A round waits until there are `min_nodes`, for `timeout` seconds at most, and asks the share
-    `fractions[purpose]` of them, at least `min_asked`.
+    `fractions[purpose]` of them, at least `least[purpose]`.
     """
 
     min_nodes: int
-    min_asked: int
+    least: Mapping[str, int]
     timeout: float
     fractions: Mapping[str, float]
     name_of: Callable[[Any], str]
@@ -74,7 +74,7 @@ class Participants:
         """Whom a round asks: node id to client name."""
         names = sorted(named.items())
         share = int(self.fractions[purpose] * len(names))
-        count = min(max(share, self.min_asked), len(names)) if share < len(names) else len(names)
+        count = min(max(share, self.least[purpose]), len(names))
         rng = np.random.default_rng([self.seed, server_round, purpose == "train"])
         chosen = sorted(rng.choice(len(names), count, replace=False)) if names else []
         return {names[i][1]: names[i][0] for i in chosen}

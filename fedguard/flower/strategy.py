@@ -20,7 +20,13 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedguard.errors import CannotAggregate, InvalidParameter, RunHeld, StoreUnavailable
+from fedguard.errors import (
+    CannotAggregate,
+    ConfigError,
+    InvalidParameter,
+    RunHeld,
+    StoreUnavailable,
+)
 from fedguard.flower.grid import GuardedGrid
 from fedguard.flower.intake import Intake
 from fedguard.flower.metrics import pooled
@@ -34,6 +40,8 @@ from fedguard.types import Cohort, RoundReport, Vector
 
 __all__ = ["GuardedStrategy"]
 
+LARGEST_STATE = 1_000_000_000
+"""Bytes that a database holds in one value."""
 MetricRecordContent = dict[str, int | float | list[int] | list[float]]
 
 
@@ -60,7 +68,7 @@ class GuardedStrategy(Strategy):
     """A Flower strategy that aggregates by `policy` and trusts nothing a client sends.
 
     Who is asked: it waits for `min_nodes` before a round samples (for `node_timeout` seconds at
-    most), asks `fraction_train` of the nodes, at least `min_asked` (`min_nodes` if it is None), and
+    most), asks `fraction_train` of the nodes, at least `min_train_nodes` (`min_nodes` if None), and
     moves the model by the aggregate of the deltas admitted. Every client counts once, whatever
     number of examples it claims. With `malicious`, how many of the federation's clients may be
     hostile, `policy` is a function of f, and f follows from the sample of each round.
@@ -89,7 +97,8 @@ class GuardedStrategy(Strategy):
         *,
         malicious: int | None = None,
         min_nodes: int = 2,
-        min_asked: int | None = None,
+        min_train_nodes: int | None = None,
+        min_evaluate_nodes: int | None = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 0.0,
         node_timeout: float = 600.0,
@@ -114,8 +123,10 @@ class GuardedStrategy(Strategy):
         self.store = MemoryStore() if store is None else store
         self._rounds = PatientStore(self.store, store_patience, _tell_of_store)
         fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
-        asked = min_nodes if min_asked is None else min_asked
-        self._who = Participants(min_nodes, asked, node_timeout, fractions, name_of, seed)
+        asked = min_nodes if min_train_nodes is None else min_train_nodes
+        measuring = asked if min_evaluate_nodes is None else min_evaluate_nodes
+        least = {"train": asked, "evaluate": measuring}
+        self._who = Participants(min_nodes, least, node_timeout, fractions, name_of, seed)
         self._retries, self._held = retries, 0
         self._on_round, self._root, self._mu = on_round, root, proximal_mu
         self._arrays_key, self._config_key = arrays_key, config_key
@@ -152,7 +163,12 @@ class GuardedStrategy(Strategy):
         that are left of `num_rounds`, numbered as if nothing had happened. Round 0 of the results
         is then the last of those done before.
         """
-        Layout.of(initial_arrays)  # refused before anyone trains on it
+        layout = Layout.of(initial_arrays)  # refused before anyone trains on it
+        if self.policy.optimiser and 2 * layout.d * layout.dtype.itemsize > LARGEST_STATE:
+            raise ConfigError(
+                f"{self.policy.optimiser.name} remembers two values for each of {layout.d:,} "
+                "parameters, more than a store can hold in one place: leave the optimiser out"
+            )
         self._rehearse()
         arrays, self._done = self._resumed(initial_arrays)
         left = max(num_rounds - self._done, 0)
@@ -171,7 +187,7 @@ class GuardedStrategy(Strategy):
         """What to begin with, and how many rounds were done before."""
         kept = self._rounds.newest_model()
         if kept is None:
-            return initial, 0
+            return initial, self._rounds.done
         arrays = ArrayRecord({name: Array(values) for name, values in kept.items()})
         if not Layout.of(arrays).fits(Layout.of(initial)):
             log(WARNING, "the store's model is another one: the rounds begin with the app's")
@@ -243,7 +259,7 @@ class GuardedStrategy(Strategy):
             )
             return RoundRecord(receipts=receipts, model=name)
 
-        _, report = commit_round(self._rounds, cohort, self.policy, seal)
+        _, report = commit_round(self._rounds, cohort, self.policy, seal, begun=server_round - 1)
         self._tell(report)
         self._end_if_held(report)
         arrays = moved[0] if moved else None
@@ -296,7 +312,7 @@ class GuardedStrategy(Strategy):
     def _rehearse(self) -> None:
         """Raise what no round could do; what only a small round cannot is told."""
         vectors = ("model", "root") if self._root else ("model",)
-        least = self._who.min_asked
+        least = self._who.least["train"]
         for few, told in ((least, "of"), (least - 1, "with one refused of")):
             try:
                 rehearse(self.policy.defence, few, vectors, self.policy.scorers)

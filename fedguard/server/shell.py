@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from fedguard.errors import StaleCommit
 from fedguard.server.policy import Policy
 from fedguard.server.replay import packed_inputs
 from fedguard.server.step import step
@@ -22,15 +23,23 @@ def _nothing_more(vector: Vector | None, report: RoundReport) -> RoundRecord:
 
 
 def commit_round(
-    store: StateStore, cohort: Cohort, policy: Policy, seal: Sealed = _nothing_more
+    store: StateStore,
+    cohort: Cohort,
+    policy: Policy,
+    seal: Sealed = _nothing_more,
+    begun: int | None = None,
 ) -> tuple[Vector | None, RoundReport]:
     """One round on what the store remembers, durable when this returns.
 
     `seal(vector, report)` writes the files that the round's record names, the new model among
-    them, before the commit that names them.
+    them, before the commit that names them. `begun` is how many rounds were committed when clients
+    were asked: if it is another number by now, another server runs this federation, and what they
+    trained on is no longer the model. Raises `StaleCommit`.
     """
     began = time.perf_counter()
     state = store.load()
+    if begun is not None and state.round != begun:
+        raise StaleCommit(begun, state.round)
     vector, report, after = step(state, cohort, policy)
     inputs = store.keep_inputs(packed_inputs(state, cohort, policy))
     record = replace(seal(vector, report), inputs=inputs, seconds=time.perf_counter() - began)

@@ -133,7 +133,8 @@ def _stepped(
     with np.errstate(over="ignore", invalid="ignore"):
         vector, after = optimiser.step(outcome.vector, before[1] if before else None)
     vector = vector.astype(outcome.vector.dtype, copy=False)
-    if not np.isfinite(vector).all():
+    moments = after if isinstance(after, tuple) else (after,)
+    if not all(np.isfinite(each).all() for each in (vector, *moments)):
         return "the server optimiser's step is not finite", before
     return outcome._replace(vector=vector), (optimiser.name, after)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from fedguard.audit import Signer
-from fedguard.errors import MissingKey, StoreUnavailable
+from fedguard.errors import MissingKey, NoStore, StoreUnavailable
 from fedguard.state.blobs import Blobs
 from fedguard.state.database import engine_of, reading
 from fedguard.state.schema import check
@@ -49,7 +49,7 @@ def open_to_read(where: str, federation: str = "default", *, files: Path | None 
     """Open a store that is there, without its key and without writing anything."""
     url = url_of(where)
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-        raise StoreUnavailable(url.removeprefix(SQLITE), "there is none")
+        raise NoStore(url.removeprefix(SQLITE))
     with _kept_if_whole(engine_of(url)) as engine:
         check(engine, make=False)
         return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)

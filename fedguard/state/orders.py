@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from fedguard.reputation import Action, Override
-from fedguard.reputation.overrides import followed
 from fedguard.state.tables import overrides
 
 __all__ = ["links_in", "orders_in"]
@@ -23,9 +22,9 @@ def orders_in(
 
 
 def links_in(connection: Connection, federation: int) -> dict[str, str]:
-    """The client that each linked key counts as."""
+    """What each key was linked to last; `followed` gives the client it counts as."""
     rows = _rows(connection, federation, [str(Action.LINK)])
-    return followed({row.client: row.same_as for row in rows})
+    return {row.client: row.same_as for row in rows}
 
 
 def _rows(connection: Connection, federation: int, actions: list[str]) -> list[Row[Any]]:

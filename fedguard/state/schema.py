@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
-from fedguard.errors import StoreTooNew, StoreTooOld, StoreUnavailable
+from fedguard.errors import NoStore, StoreTooNew, StoreTooOld
 from fedguard.state.database import reading
 
 __all__ = ["check", "revision_of", "upgrade"]
@@ -49,7 +49,7 @@ def check(engine: Engine, make: bool) -> None:
         return
     if found is None and not inspect(engine).get_table_names():
         if not make:
-            raise StoreUnavailable(where, "there is none")
+            raise NoStore(where)
         upgrade(engine)
         return
     known = {each.revision for each in scripts.walk_revisions()}

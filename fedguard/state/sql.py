@@ -161,7 +161,7 @@ class SqlStore:
 
     def links(self) -> Mapping[str, str]:
         with reading(self.engine) as connection:
-            return links_in(connection, self.id)
+            return followed(links_in(connection, self.id))
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return self.blobs.put(data(), INPUTS) if self.retention.inputs > 0 else None

@@ -27,7 +27,7 @@ def parse_defence(text: str) -> Defence:
     """A defence by its expression. Raises `ConfigError` with what was meant.
 
     >>> parse_defence("chain(arc(f=4), caf(f=4))").kind
-    'arc, caf'
+    'arc(), caf()'
     """
     value = parse_expression(text, RULES, "rule")
     if not isinstance(value, Stage | Chain):

@@ -143,8 +143,9 @@ def test_linked_keys_lead_to_one_client(opened: Opened) -> None:
     store.override(Override("newer", Action.LINK, "changed again", same_as="new"))
     store.override(Override("new", Action.LINK, "a new disk", same_as="client-1"))
     assert opened().links() == {"newer": "client-1", "new": "client-1"}
-    with pytest.raises(InvalidParameter, match="each be the other's"):
-        store.override(Override("client-1", Action.LINK, same_as="newer"))
+    for end in ("new", "newer"):
+        with pytest.raises(InvalidParameter, match="each be the other's"):
+            store.override(Override("client-1", Action.LINK, same_as=end))
     store.override(Override("new", Action.LINK, "sold", same_as="new"))
     assert opened().links() == {"newer": "new"}
     assert not store.load().overrides

@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Result
 
 import fedguard_strategies as rules
 from fedguard import Policy, ReputationPolicy, chain
+from fedguard.errors import RunHeld, StaleCommit
 from fedguard.flower import GuardedStrategy
 from fedguard.state.opening import open_store
 from fedguard_strategies.recipes import standard_scorers
@@ -69,6 +70,37 @@ def test_a_finished_run_gives_its_model_again(tmp_path: Path) -> None:
     assert told == [2]
     assert all(again.arrays[name].data == first.arrays[name].data for name in first.arrays)
     assert again.arrays["num_batches_tracked"].numpy().shape == ()
+
+
+def test_a_second_server_on_the_same_rounds_is_refused(tmp_path: Path) -> None:
+    """It asked on a model that is no longer the newest: its round would undo the other's."""
+    with open_store(str(tmp_path)) as one:
+
+        def other_moves(message: Message) -> Message:
+            if not other:
+                other.append(train(tmp_path, 1)[0])
+            return node(0)(message)
+
+        other: list[Result] = []
+        strategy = GuardedStrategy(POLICY, min_nodes=5, store=one)
+        grid = FakeGrid([other_moves, *(node(number) for number in range(1, 5))])
+        with pytest.raises(StaleCommit, match="another server"):
+            strategy.start(grid, model(), num_rounds=2, timeout=5.0)
+        assert one.done == 1
+
+
+def test_rounds_that_were_held_count(tmp_path: Path) -> None:
+    strict, told = Policy(rules.krum(3)), list[int]()
+    for _ in range(2):
+        with open_store(str(tmp_path)) as opened, pytest.raises(RunHeld):
+            GuardedStrategy(
+                strict,
+                min_nodes=5,
+                store=opened,
+                retries=0,
+                on_round=lambda report: told.append(report.round),
+            ).start(FakeGrid([node(number) for number in range(5)]), model(), num_rounds=9)
+    assert told == [1, 2]
 
 
 def test_another_model_begins_with_the_apps(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -117,11 +118,13 @@ def test_what_init_writes_is_whole(tmp_path: Path) -> None:
     folder = made(tmp_path)
     assert fedguard("init", "lab", cwd=tmp_path).returncode == 2
     secret = [*(folder / "keys").glob("site-?"), folder / "certificates" / "server.key"]
-    assert len(secret) == 4
+    secret += [folder / "keys" / name for name in ("superexec.secret", "store.secret")]
+    assert len(secret) == 6
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
     manifests = list(
         yaml.safe_load_all((folder / "deploy" / "kubernetes" / "federation.yaml").read_text())
     )
+    assert {"Service", "StatefulSet", "NetworkPolicy"} <= {each["kind"] for each in manifests}
     (pod,) = [
         each["spec"]["template"]["spec"] for each in manifests if each["kind"] == "StatefulSet"
     ]
@@ -136,6 +139,35 @@ def test_what_init_writes_is_whole(tmp_path: Path) -> None:
     ]
     assert all(each["read_only"] and each["user"] == "10001:10001" for each in services.values())
     assert {"healthcheck"} <= set(services["serve"]) & set(services["superlink"])
+
+
+def test_a_server_alone_and_what_cannot_work(tmp_path: Path) -> None:
+    host = ("--host", "federation.example.org")
+    done = fedguard("init", "lab", "--nodes", "0", "--f", "2", *host, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = read_settings(tmp_path / "lab" / "fedguard.toml")
+    assert (settings.superlink.host, settings.address) == ("0.0.0.0", "127.0.0.1")
+    assert settings.rounds.min_nodes == 5
+    unit = (tmp_path / "lab" / "deploy" / "systemd" / "fedguard-superlink.service").read_text()
+    assert "--host 0.0.0.0" in unit
+    few = fedguard("init", "few", "--f", "2", "--nodes", "4", cwd=tmp_path)
+    assert "needs 5 nodes" in few.stderr
+    assert fedguard("init", "my lab", cwd=tmp_path).returncode == 2
+    assert not (tmp_path / "my lab" / "fedguard.toml").exists()
+
+
+def test_a_store_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    secret = folder / "secrets"
+    secret.mkdir()
+    url = f"postgresql+psycopg://ann:topsecret@127.0.0.1:{free_port()}/lab"
+    (secret / "fedguard_store").write_text(url)
+    command = [sys.executable, "-m", "fedguard", "resume", str(folder)]
+    env = os.environ | {"FEDGUARD_SECRETS": str(secret)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 2
+    assert "cannot be used" in done.stderr
+    assert "topsecret" not in done.stderr + done.stdout
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 
+from fedguard.cli.federate import _ended
 from fedguard.deploy.certificates import (
     begin_renewal,
     certificate_in,
@@ -107,6 +109,9 @@ def test_a_certificate_is_renewed_in_two_steps(tmp_path: Path) -> None:
     assert both.until == old.until
     assert both.signed_by_authority
     assert (tmp_path / "next" / "server.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        begin_renewal(tmp_path, ["localhost"])
+    (tmp_path / "next" / "ca.crt").replace(tmp_path / "ca.crt")  # a switch that was cut off
     end_renewal(tmp_path)
     new = certificate_in(tmp_path)
     assert new.signed_by_authority
@@ -114,6 +119,15 @@ def test_a_certificate_is_renewed_in_two_steps(tmp_path: Path) -> None:
     assert new.until - old.until > datetime.timedelta(days=300)
     with pytest.raises(FileNotFoundError):
         end_renewal(tmp_path)
+
+
+def test_what_a_run_ends_with(tmp_path: Path) -> None:
+    settings = read_settings(made(tmp_path, written({"rounds.count": 5, "rounds.retries": 1})))
+    program = Program("true", [sys.executable, "-c", ""], tmp_path / "log", {}, tmp_path)
+    program.process.wait()
+    told = [(5, []), (5, ["few"]), (5, ["few", "few"]), (3, ["few"]), (3, [])]
+    found = [_ended(settings, Console(quiet=True), program, *each) for each in told]
+    assert found == [0, 0, 3, 1, 1]
 
 
 def test_a_nodes_name_follows_from_its_key_file(tmp_path: Path) -> None:

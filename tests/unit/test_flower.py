@@ -306,7 +306,7 @@ def test_f_follows_from_the_sample_of_a_round() -> None:
         lambda f: Policy(rules.trimmed_mean(f)),
         malicious=8,
         min_nodes=40,
-        min_asked=10,
+        min_train_nodes=10,
         fraction_train=0.25,
         on_round=reports.append,
     )

@@ -12,7 +12,7 @@ import pytest
 
 # Top to bottom. A module may import from its own layer and from those below it.
 LAYERS: list[set[str]] = [
-    {"fedguard.cli"},
+    {"fedguard.cli", "fedguard.__main__"},
     {"fedguard_simulations"},
     {"fedguard_strategies", "fedguard_clients", "fedguard.testing"},
     {"fedguard.flower", "fedguard.deploy", "fedguard.control"},

@@ -138,6 +138,10 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
     vector, report, _ = step(State(), cohort(1e20), policy)
     assert vector is None
     assert "not finite" in str(report.held)
+    frozen = Policy(rules.mean(), optimiser=fedadam())  # its second moment would be infinite
+    _, report, state = step(State(), cohort(1e20), frozen)
+    assert "not finite" in str(report.held)
+    assert state.optimiser is None
 
 
 @pytest.mark.parametrize(
