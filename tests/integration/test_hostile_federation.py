@@ -123,7 +123,7 @@ def test_a_node_that_speaks_to_the_fleet_api_itself(tmp_path: Path) -> None:
         where = (f"127.0.0.1:{lab.port}", str(authority), str(tmp_path / "keys" / HOSTILE[0]))
         command = [sys.executable, str(APP / "raw_node.py"), *where, "|".join(cases)]
         lab.others.append(Program("raw", command, tmp_path / "raw.log", lab.env, tmp_path))
-        config = {"rounds": len(cases), "store": str(store), "nodes": 4, "patience": 10.0}
+        config = {"rounds": len(cases), "store": str(store), "nodes": 4, "patience": 20.0}
         run = lab.start(APP, config, tmp_path / "run.log")
         run.process.wait(240)
         assert (store / "told.json").exists(), run.tail(60) + lab.others[0].tail()

@@ -21,6 +21,7 @@ from fedguard.deploy.certificates import (
     write_certificates,
     write_node_key,
 )
+from fedguard.deploy.folder import make_folder
 from fedguard.deploy.processes import NotUp, Program, free_port, listens
 from fedguard.deploy.settings import Settings, read_settings, written
 from fedguard.errors import ConfigError, UnknownName
@@ -51,6 +52,19 @@ def test_what_is_written_is_read_and_every_key_is_told(tmp_path: Path) -> None:
         return found
 
     assert not undescribed(Settings)
+
+
+def test_a_folder_is_whole_wherever_fedguard_is_installed(tmp_path: Path) -> None:
+    settings = make_folder(tmp_path / "Ward 7", {"federation": "Ward-7", "trial_nodes": 1})
+    assert settings.federation == "Ward-7"
+    names = {path.name for path in (tmp_path / "Ward 7").rglob("*") if path.is_file()}
+    wanted = {"server_app.py", "compose.yaml", "Dockerfile", "federation.yaml", "site-0.pub"}
+    assert wanted | {"fedguard-run.service", "README.md"} <= names
+    assert "hardening" not in names
+    compose = (tmp_path / "Ward 7" / "deploy" / "docker" / "compose.yaml").read_text()
+    assert "image: fedguard/ward-7\n" in compose
+    with pytest.raises(ConfigError, match="is there already"):
+        make_folder(tmp_path / "Ward 7", {})
 
 
 def test_the_environment_wins_then_secrets_then_the_file(
