@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 from rich.console import Console
 from rich.filesize import decimal
@@ -11,7 +14,7 @@ from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade the store, or show what it holds.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade a store, copy it, show what it holds.")
 
 
 @app.command("upgrade")
@@ -25,6 +28,27 @@ def upgrade_tables(store: Store = HERE) -> None:
     engine = engine_of(url_of(store))
     before = revision_of(engine) or "none"
     Console(highlight=False).print(f"schema {before}, now {upgrade(engine)}")
+
+
+@app.command("backup")
+def copy_store(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an empty one.")],
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+) -> None:
+    """Copy a store, also while a server commits to it: database, models and keys, mode and all.
+
+    The copy is a store. Of a database server, only its files are copied: use its own tool first.
+    """
+    from fedguard.state.backup import back_up
+
+    with to_read(store, federation, files) as opened:
+        copied = back_up(opened, folder)
+    console = Console(highlight=False)
+    console.print(f"{folder}: {', '.join(copied)}", soft_wrap=True)
+    if "store.db" not in copied:
+        console.print("[yellow]the database is not in it[/]: pg_dump before, and keep both")
 
 
 @app.command("info")

@@ -13,7 +13,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError, StoreUnavailable
 
-__all__ = ["engine_of", "execute_many", "reading", "writing"]
+__all__ = ["SQLITE", "engine_of", "execute_many", "reading", "writing"]
+
+SQLITE = "sqlite"
+"""The dialect's name."""
 
 SQLITE_SETTINGS = (
     "PRAGMA journal_mode=WAL",
@@ -33,7 +36,7 @@ def engine_of(url: str) -> Engine:
             f"{url.partition('@')[2] or url!r} is no database that can be used: {error}; write "
             "sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME with fedguard[postgres]"
         ) from None
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name == SQLITE:
         event.listen(engine, "connect", _set_up)
         event.listen(engine, "begin", _begin)
     return engine

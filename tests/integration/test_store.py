@@ -99,6 +99,29 @@ def test_a_store_that_nobody_touched_is_whole(folder: Path) -> None:
     assert "whole" in fedguard("audit", "verify", "-s", str(folder))
 
 
+def test_a_back_up_made_while_rounds_are_committed_is_a_store(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    with open_store(str(folder)) as store:
+        run_rounds(store, 1)  # in the write-ahead log only
+        told = fedguard("db", "backup", copy, "-s", folder)
+        run_rounds(store, 1)
+    assert "store.db, blobs, audit.key, audit.pub" in told
+    assert findings(copy) == []
+    assert (copy / "audit.key").stat().st_mode & 0o777 == 0o600
+    with open_store(str(copy)) as restored:
+        assert restored.done == ROUNDS + 1
+        run_rounds(restored, 1)
+    with open_store(str(folder)) as store, open_store(str(copy)) as restored:
+        assert store.load().to_bytes() == restored.load().to_bytes()
+    assert "not empty" in fedguard_error("db", "backup", copy, "-s", folder)
+
+
+def fedguard_error(*words: str | Path) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code
+    return str(done.exception)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
 def test_one_bit_of_any_file_is_found_and_named(folder: Path, suffix: str) -> None:
     paths = sorted((folder / "blobs").glob(f"??/*{suffix}"))
