@@ -90,7 +90,7 @@ def up(
     count = settings.trial_nodes
     config = [{"partition-id": i, "num-partitions": count} for i in range(count)]
     nodes = [Node(f"site-{i}", own) for i, own in enumerate(config)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    _stop_by_signal()
     console.print(f"bringing up a SuperLink on port {port} and {count} SuperNodes …")
     with federation(settings.folder, nodes, _told_where(settings), port) as lab:
         console.print(f"they are up, their logs in {lab.folder / 'logs'}; the rounds begin …")
@@ -113,6 +113,7 @@ def run(folder: Folder = HERE) -> None:
     settings = _settings(folder)
     from fedguard.deploy.federation import environment, write_connection
 
+    _stop_by_signal()
     write_connection(settings.folder, settings.address, settings.superlink.port)
     env = environment(settings.folder, _told_where(settings))
     raise typer.Exit(_followed(settings, Console(highlight=False), env))
@@ -213,6 +214,11 @@ def check_federation(folder: Folder = HERE) -> None:
         if check.advice:
             console.print(f"      {'':22} → {escape(check.advice)}", soft_wrap=True)
     raise typer.Exit(1 if Level.BAD in found else 0)
+
+
+def _stop_by_signal() -> None:
+    """Let SIGTERM stop what was started, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _settings(folder: Path) -> Settings:
