@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 WHEEL := build/wheel
 PEERS := build/peers
 MEASURED := build/benchmarks
-SIDE_BY_SIDE := 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-simulation table detection format clean
@@ -23,8 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup ## Train a federation under attack, undefended and defended, on Flower
 	$(BIN)/fedguard simulate scaled-negation --runner flower --out runs/demo
 
-test: setup ## Run the tests, files side by side: much of their time is waiting for real programs
-	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadfile
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
 
 lint: setup ## Check format and lint
 	$(BIN)/ruff format --check .
@@ -44,7 +43,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 	cp -r tests flower_app docs benchmarks *.md pyproject.toml $(WHEEL)/
 	cd $(WHEEL) && venv/bin/python -c 'import fedguard, sys; \
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
-	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -n 2 -m "not slow" tests/unit tests/golden tests/contract
+	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -m "not slow" tests/unit tests/golden tests/contract
 
 check: lint types test wheel-test ## Everything CI runs
 
@@ -69,7 +68,7 @@ bench-out-of-core: setup ## Time a chain on 8 GB of updates on disk
 bench-store: setup ## Measure scoring and committing 200 rounds of 1,000 clients
 	$(BIN)/python benchmarks/store.py --out $(MEASURED)/store.json
 
-bench-gate: setup ## Measure rounds of 10 GB and of 10,000 clients through the gate, next to FedAvg
+bench-gate: setup ## Measure rounds of up to 10 GB and 1,000 clients through the gate, next to FedAvg
 	$(BIN)/python benchmarks/gate.py --out $(MEASURED)/gate.json
 
 bench-simulation: setup ## Measure how long the vectorised simulation takes
