@@ -109,6 +109,7 @@ def test_hostile_nodes_cost_the_honest_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("FEDGUARD_CASES") != "all", reason="make hostile tries it")
 def test_a_node_that_speaks_to_the_fleet_api_itself(tmp_path: Path) -> None:
     """Uploads that end in the middle or never, replies and connections by the hundred."""
     app, store = hostile_app(), tmp_path / "store"
