@@ -221,7 +221,7 @@ def gate(data: dict[str, Any]) -> str:
     """What large rounds and rounds of many clients cost, beside FedAvg."""
     rows = []
     for ours, theirs in zip(data["cells"][::2], data["cells"][1::2], strict=True):
-        rows.append([f"{ours['clients']:,}", size_of(ours["d"]), f"{ours['gigabytes']:g} GB"])
+        rows.append([f"{ours['clients']:,}", f"{ours['d']:,}", f"{ours['gigabytes']:g} GB"])
         for cell in (ours, theirs):
             if cell["seconds"] is None:
                 rows[-1] += ["killed", "-", "-"]

@@ -1,4 +1,4 @@
-"""`fedguard init`, `up`, `run`, `resume`, `serve`, `probe` and `doctor`: run a federation."""
+"""`fedguard init`, `up`, `run`, `resume`, `serve`, `renew`, `probe`, `doctor`: run a federation."""
 
 from __future__ import annotations
 

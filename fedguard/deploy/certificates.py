@@ -152,11 +152,12 @@ def begin_renewal(folder: Path, hosts: Sequence[str], days: int = DAYS) -> Path:
     Whoever has that `ca.crt` accepts the old server certificate and the new one. Its path. Raises
     `FileExistsError` while there is a next one: sites may have it already.
     """
-    if (folder / "next").exists():
+    trusted, following = (folder / "ca.crt").read_bytes(), folder / "next" / "ca.crt"
+    begun = (folder / "next").exists() and any((folder / "next").iterdir())
+    if begun and (not following.exists() or following.read_bytes() in trusted):
         raise FileExistsError(str(folder / "next"))
-    write_certificates(folder / "next", hosts, days)
-    authorities = (folder / "ca.crt").read_bytes() + (folder / "next" / "ca.crt").read_bytes()
-    _replace(folder / "ca.crt", authorities)
+    write_certificates(folder / "next", hosts, days)  # also after one that was cut off
+    _replace(folder / "ca.crt", trusted + following.read_bytes())
     return folder / "ca.crt"
 
 

@@ -62,10 +62,10 @@ def examine(path: Path | None) -> Iterator[Check]:
         yield Check("settings", Level.BAD, str(error), "mend fedguard.toml, then ask again")
         return
     yield _settings(settings)
-    yield _certificate(settings.folder, settings)
-    yield from _secrets(settings.folder, _key_of(settings))
+    yield _certificate(settings)
+    yield from _secrets(settings)
     yield from _superlink(settings)
-    yield _home(settings.folder, settings)
+    yield _home(settings)
     yield _disk(settings.folder)
     yield _store(settings)
     yield _key(settings)
@@ -99,13 +99,11 @@ def _settings(settings: Settings) -> Check:
     return Check("settings", Level.GOOD, str(path))
 
 
-def _certificate(folder: Path, settings: Settings) -> Check:
-    what, renew = (
-        "certificate",
-        "fedguard renew makes the next one, fedguard renew --switch uses it",
-    )
+def _certificate(settings: Settings) -> Check:
+    what = "certificate"
+    renew = "fedguard renew makes the next one, fedguard renew --switch uses it"
     try:
-        found = certificate_in(folder / "certificates")
+        found = certificate_in(settings.folder / "certificates")
     except (OSError, ValueError) as error:
         return Check(what, Level.BAD, f"it cannot be read: {error}", renew)
     if not (found.fits_key and found.signed_by_authority):
@@ -122,8 +120,9 @@ def _certificate(folder: Path, settings: Settings) -> Check:
     return Check(what, Level.GOOD, told)
 
 
-def _secrets(folder: Path, audit: Path) -> Iterator[Check]:
+def _secrets(settings: Settings) -> Iterator[Check]:
     """Nobody else may read what is secret."""
+    folder, audit = settings.folder, _key_of(settings)
     keys = [path for path in sorted((folder / "keys").glob("*")) if path.suffix != ".pub"]
     paths = [folder / "certificates" / "server.key", audit, *keys]
     found = [path for path in paths if path.exists()]
@@ -158,9 +157,9 @@ def _superlink(settings: Settings) -> Iterator[Check]:
         yield Check("clock", level, f"{skew:.0f} s from the SuperLink's", advice)
 
 
-def _home(folder: Path, settings: Settings) -> Check:
+def _home(settings: Settings) -> Check:
     """Whether Flower's commands find this SuperLink."""
-    path = folder / "flower" / "config.toml"
+    path = settings.folder / "flower" / "config.toml"
     address = f'"{settings.address}:{settings.superlink.port}"'
     if path.exists() and address in path.read_text(encoding="utf8"):
         return Check("Flower's home", Level.GOOD, f"FLWR_HOME={path.parent}")

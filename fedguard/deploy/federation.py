@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,7 +172,8 @@ def stop_run(log: Path, env: Mapping[str, str]) -> None:
     begun = re.findall(r"Successfully started run (\d+)", log.read_text(encoding="utf8"))
     if begun:
         command = [program_of("flwr"), "stop", begun[-1], CONNECTION]
-        subprocess.run(command, env=dict(env), capture_output=True, check=False, timeout=60)
+        with suppress(subprocess.TimeoutExpired):  # the SuperLink may be gone
+            subprocess.run(command, env=dict(env), capture_output=True, check=False, timeout=60)
 
 
 def register(folder: Path, name: str, env: Mapping[str, str]) -> None:

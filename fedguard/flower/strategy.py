@@ -81,7 +81,7 @@ class GuardedStrategy(Strategy):
     Numbers that clients report are pooled as median, lowest and highest of those in good standing.
 
     When a round cannot be aggregated it is held: the model stays, the report tells why, and the
-    next round tries again. After `retries` of those in a row the run ends with `RunHeld`; None
+    next round tries again. When `retries` tries were held, too, the run ends with `RunHeld`; None
     tries for good. While the store cannot be used the round waits, `store_patience` seconds.
 
     `on_round` hears of a round after `store` has committed it. `root(arrays, round)` trains the
@@ -166,7 +166,7 @@ class GuardedStrategy(Strategy):
         layout = Layout.of(initial_arrays)  # refused before anyone trains on it
         if self.policy.optimiser and 2 * layout.d * layout.dtype.itemsize > LARGEST_STATE:
             raise ConfigError(
-                f"{self.policy.optimiser.name} remembers two values for each of {layout.d:,} "
+                f"{self.policy.optimiser.name} may remember two values for each of {layout.d:,} "
                 "parameters, more than a store can hold in one place: leave the optimiser out"
             )
         self._rehearse()

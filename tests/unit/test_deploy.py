@@ -118,6 +118,7 @@ def test_a_certificate_is_renewed_in_two_steps(tmp_path: Path) -> None:
     old = certificate_in(tmp_path)
     assert old.signed_by_authority
     assert old.fits_key
+    write_certificates(tmp_path / "next", ["cut.off"])  # before ca.crt trusts it
     begin_renewal(tmp_path, ["localhost", "10.0.0.7"])
     both = certificate_in(tmp_path)  # the old one, of two authorities
     assert both.until == old.until

@@ -44,9 +44,8 @@ PAGES = "\n".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "do
     "line", re.findall(r"^fedguard .*$", "\n".join(blocks("bash")) + PAGES, re.M)
 )
 def test_commands_shown_exist(line: str) -> None:
-    words = shlex.split(line.split("&&", maxsplit=1)[0].split(">", maxsplit=1)[0], comments=True)[
-        1:
-    ]
+    alone = re.split(r"&&|>", line)[0]
+    words = shlex.split(alone, comments=True)[1:]
     below = words[:2] if words[0] in ("audit", "db") else words[:1]
     done = CliRunner().invoke(app, [*below, "--help"])
     assert done.exit_code == 0, done.output
