@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from cryptography.hazmat.primitives import serialization
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
@@ -86,13 +87,14 @@ def connections(address: str) -> None:
 
 CASES: dict[str, tuple[float, Callable[..., None], tuple[str, ...]]] = {
     "half an upload": (1.0, half_an_upload, ("incomplete",)),
-    "slow drip": (1.0, slow_drip, ("incomplete",)),
-    "the reply two hundred times": (np.nan, at_once, ("non-finite", "incomplete")),
     "two hundred connections": (np.nan, at_once, ("non-finite",)),
+    "slow drip": (1.0, slow_drip, ("incomplete",)),
+    "the reply two hundred times": (np.inf, at_once, ("non-finite", "incomplete")),
 }
 """By how much the reply moves the model, how it is sent, and what the server may call it.
 
-Of two hundred replies the SuperLink tells of one, whose objects need not be there.
+Of two hundred replies the SuperLink tells of one, whose objects need not be there. They come last:
+the node is still at them when the next round is over.
 """
 
 
@@ -111,18 +113,18 @@ def work(address: str, fleet: tuple[Any, ...], cases: list[str]) -> None:
         confirm(run, asked_id)
         case = cases.pop(0)
         value, way, _ = CASES[case]
-        if case == "two hundred connections":
-            connections(address)
         for again in range(MANY if case == "the reply two hundred times" else 1):
             reply = reply_of(asked, value)
             if again:
                 reply.metadata.__dict__["_message_type"] = f"train.again{again}"
             reply.metadata.__dict__["_message_id"] = reply.object_id
             objects = get_all_nested_objects(reply)
-            deflated = ((name, each.deflate()) for name, each in objects.items())
-            with suppress(Exception):  # what the SuperLink does not take
-                _, session = send(reply, get_object_tree(reply), 0.0)
+            with suppress(httpx.HTTPError):  # what the SuperLink does not take
+                wanted, session = send(reply, get_object_tree(reply), 0.0)
+                deflated = ((name, objects[name].deflate()) for name in objects if name in wanted)
                 way(deflated, partial(push, run, session))
+        if case == "two hundred connections":  # while the honest send theirs, and into the next
+            connections(address)
 
 
 def main() -> None:
