@@ -129,7 +129,8 @@ class Verdict:
     `weight` is the client's share of the aggregate, None where the rule mixes coordinates
     (trimmed mean, median) and no single share exists. `reason` says why it was not admitted.
     `evidence` maps a family to what has been gathered over rounds, as a share of what an alarm
-    takes; `standing` and `reputation`, in [0, 1], are those after the round.
+    takes; `standing` and `reputation`, in [0, 1], are those after the round. `norm` is the
+    update's Euclidean norm, None where it is not finite or there is no update.
     """
 
     client: str
@@ -143,6 +144,7 @@ class Verdict:
     standing: Standing = Standing.TRUSTED
     reputation: float | None = None
     evidence: Mapping[str, float] = field(default_factory=dict)
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

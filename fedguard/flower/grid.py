@@ -131,6 +131,7 @@ class GuardedGrid(GridAround):
                 if reply:
                     del waiting[message_id]
                     yield reply
+                del reply  # the next one needs the room
             now = time.monotonic()
             if asked - len(waiting) >= self._quorum * asked:
                 deadline = min(deadline, now + self._patience)

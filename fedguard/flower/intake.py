@@ -15,6 +15,7 @@ from flwr.common.logger import log
 from fedguard.flower.grid import GridFault
 from fedguard.flower.model import Layout, Unusable, claimed_examples, reported_metrics
 from fedguard.flower.spool import Spool
+from fedguard.products import squares
 from fedguard.state import Receipt, StateStore
 from fedguard.types import Fault, Update, Vector
 
@@ -57,34 +58,34 @@ class Intake:
             client = silent.pop(reply.metadata.src_node_id, None)
             if client is None:
                 log(WARNING, "reply from node %s ignored", reply.metadata.src_node_id)
-                continue
-            try:
-                delta, receipt, claim, numbers = self._read(reply, version)
-            except Unusable as error:
-                faults.append(Fault(client, error.reason, error.detail[:LONGEST_DETAIL]))
-                continue
-            except Exception as error:  # the reply's fields may be of any type
-                faults.append(Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL]))
-                continue
-            before = self.store.sent_before([receipt.sha256], version)
-            if before:
-                told = f"the very update of round {before[receipt.sha256]}"
-                faults.append(Fault(client, "replayed", told))
-                continue
-            receipts[client] = receipt
-            reported[client] = numbers
-            updates.append(Update(client, self.spool.keep(delta), claim))
+            else:
+                brought = self._brought(client, reply, version)
+                if isinstance(brought, Fault):
+                    faults.append(brought)
+                else:
+                    update, receipts[client], reported[client] = brought
+                    updates.append(update)
+            del reply  # the next one needs the room
         faults += [Fault(client, "no-reply", "no reply in time") for client in silent.values()]
         return updates, faults, receipts, reported
 
-    def _read(
-        self, reply: Message, version: int
-    ) -> tuple[Vector, Receipt, int | None, dict[str, float]]:
-        """A reply's delta, receipt, claims and numbers. Raises what a hostile reply raises."""
-        arrays = self._arrays_of(reply)
-        delta, receipt = self._delta(arrays), _receipt(arrays, self.layout, version)
-        content = reply.content
-        return delta, receipt, claimed_examples(content), reported_metrics(content)
+    def _brought(
+        self, client: str, reply: Message, version: int
+    ) -> Fault | tuple[Update, Receipt, dict[str, float]]:
+        """A reply's update, receipt and numbers, or what is wrong with it."""
+        try:
+            arrays, content = self._arrays_of(reply), reply.content
+            delta, receipt = self._delta(arrays), _receipt(arrays, self.layout, version)
+            claim, numbers = claimed_examples(content), reported_metrics(content)
+        except Unusable as error:
+            return Fault(client, error.reason, error.detail[:LONGEST_DETAIL])
+        except Exception as error:  # the reply's fields may be of any type
+            return Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL])
+        before = self.store.sent_before([receipt.sha256], version)
+        if before:
+            told = f"the very update of round {before[receipt.sha256]}"
+            return Fault(client, "replayed", told)
+        return Update(client, self.spool.keep(delta), claim), receipt, numbers
 
     def _arrays_of(self, reply: Message) -> ArrayRecord:
         """What a reply brings for this round. Raises `Unusable`."""
@@ -93,8 +94,8 @@ class Intake:
             reason = error.fault if isinstance(error, GridFault) else "client-error"
             raise Unusable(reason, repr(error.reason))
         content = reply.content
-        arrays = content.array_records.get(self.arrays_key)
-        if arrays is None:
+        arrays = content.get(self.arrays_key)  # its `array_records` would keep it alive in a cycle
+        if not isinstance(arrays, ArrayRecord):
             raise Unusable("keys", f"the reply has no ArrayRecord {self.arrays_key!r}")
         told = reported_metrics(content).get("server-round", self.server_round)
         if told != self.server_round:
@@ -107,7 +108,7 @@ class Intake:
         with np.errstate(over="ignore", invalid="ignore"):
             delta -= self.base
         if self.longest is not None:
-            length = float(np.linalg.norm(delta.astype(np.float64)))
+            length = float(np.sqrt(squares(delta[None])[0]))
             if length > self.longest:
                 told = f"its norm is {length:.4g}, {self.longest:g} is allowed"
                 raise Unusable("too-long", told)

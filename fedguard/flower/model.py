@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite, nan
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedguard.errors import ConfigError, FedguardError
@@ -163,7 +164,7 @@ def _header(data: bytes, where: str) -> tuple[int, bool, tuple[int, ...], np.dty
 
 def claimed_examples(content: RecordDict) -> int | None:
     """The number of examples a reply claims, clamped to [0, 2^53]; None if it claims no number."""
-    for record in content.metric_records.values():
+    for record in _metric_records(content):
         claim = _finite(record.get("num-examples"))
         if claim is not None:
             return int(min(max(claim, 0), MOST_EXAMPLES))
@@ -176,12 +177,17 @@ def reported_metrics(content: RecordDict) -> dict[str, float]:
     Of those that send more than `MOST_NUMBERS`, the first.
     """
     told: dict[str, float] = {}
-    every = (pair for record in content.metric_records.values() for pair in record.items())
+    every = (pair for record in _metric_records(content) for pair in record.items())
     for key, value in islice(every, MOST_NUMBERS):
         number = _finite(value)
         if number is not None:
             told.setdefault(key, number)
     return told
+
+
+def _metric_records(content: RecordDict) -> Iterator[MetricRecord]:
+    """Flower's `metric_records` makes a cycle: a reply would stay in memory until it is found."""
+    return (record for record in content.values() if isinstance(record, MetricRecord))
 
 
 def _finite(value: Any) -> float | None:

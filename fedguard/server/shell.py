@@ -36,12 +36,33 @@ def commit_round(
     were asked: if it is another number by now, another server runs this federation, and what they
     trained on is no longer the model. Raises `StaleCommit`.
     """
-    began = time.perf_counter()
+    watch = StopWatch()
     state = store.load()
     if begun is not None and state.round != begun:
         raise StaleCommit(begun, state.round)
-    vector, report, after = step(state, cohort, policy)
+    vector, report, after = step(state, cohort, policy, watch.lap)
     inputs = store.keep_inputs(packed_inputs(state, cohort, policy))
-    record = replace(seal(vector, report), inputs=inputs, seconds=time.perf_counter() - began)
+    record = seal(vector, report)
+    watch.lap("save")
+    stages = {**record.stages, **watch.laps}
+    record = replace(record, inputs=inputs, seconds=watch.total, stages=stages)
     store.commit(after, report, state.round, record)
     return vector, report
+
+
+class StopWatch:
+    """Seconds since it was made, and of each part that was told to be over."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, part: str) -> None:
+        """What took the time since the last call."""
+        now = time.perf_counter()
+        self.laps[part] = now - self._last
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self._began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,25 +25,35 @@ DECIMALS = 4
 NOT_FINITE = "the update holds a NaN, an infinity, or values too large to square"
 
 
-def step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
+def _unwatched(part: str) -> None:
+    """Nobody holds a watch."""
+
+
+def step(
+    state: State, cohort: Cohort, policy: Policy, done: Callable[[str], None] = _unwatched
+) -> tuple[Vector | None, RoundReport, State]:
     """Turn a round's updates into one vector, shape (d,), or hold the round and give None.
 
     Pure: no clock, no I/O, no hidden randomness; the same arguments give the same bits. Rows
     that are not finite are refused, never planned on. With a reputation policy one of several
     copies counts, and who is in quarantine is scored and does not count. When the defence cannot
     run, or more clients than the policy allows would be quarantined at once, the round is held:
-    the model stays and the report says why.
+    the model stays and the report says why. `done` hears when each part is over, for who holds a
+    watch.
     """
     with one_blas_thread():
-        return _step(state, cohort, policy)
+        return _step(state, cohort, policy, done)
 
 
-def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, RoundReport, State]:
+def _step(
+    state: State, cohort: Cohort, policy: Policy, done: Callable[[str], None]
+) -> tuple[Vector | None, RoundReport, State]:
     seen = None
     if cohort.updates:
         blocks = blocks_of(cohort.rows)
         state = state.of_model(blocks.d)
         seen = scored(state, blocks, cohort, policy, overruled(state))
+    done("score")
     judgement = judged(state, cohort, policy, seen)
     admitted = _admitted(seen, judgement) if seen else []
     held = judgement.held or _too_few(len(admitted), cohort, policy)
@@ -50,6 +61,7 @@ def _step(state: State, cohort: Cohort, policy: Policy) -> tuple[Vector | None, 
     if seen and not held:
         outcome = _aggregate(policy, seen, admitted, judgement)
     outcome, optimiser = _stepped(policy, state, outcome)
+    done("aggregate")
     result = outcome if isinstance(outcome, Aggregate) else None
     report = RoundReport(
         round=state.round + 1,
@@ -167,6 +179,7 @@ def _verdicts(
         if seen
         else {}
     )
+    norms = seen.statistics.norms if seen else np.zeros(0)
     for row, update in enumerate(cohort.updates):
         assert seen
         place = places.get(row)
@@ -181,6 +194,7 @@ def _verdicts(
                 weight=float(shares[place]) if shares is not None and place is not None else None,
                 suspected=bool(seen.suspected[row]),
                 num_examples=update.num_examples,
+                norm=float(f"{norms[row]:.6g}") if seen.finite[row] else None,
                 **judgement.told(update.client),
             )
         )

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from fedguard.state.memory import MemoryStore
 from fedguard.state.patient import PatientStore
-from fedguard.state.types import Receipt, RoundRecord, State, StateStore
+from fedguard.state.types import Heartbeat, Receipt, RoundRecord, State, StateStore
 
-__all__ = ["MemoryStore", "PatientStore", "Receipt", "RoundRecord", "State", "StateStore"]
+__all__ = [
+    "Heartbeat",
+    "MemoryStore",
+    "PatientStore",
+    "Receipt",
+    "RoundRecord",
+    "State",
+    "StateStore",
+]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedguard.errors import StaleCommit
 from fedguard.reputation import Action, Override
 from fedguard.reputation.overrides import followed
-from fedguard.state.types import RoundRecord, State
+from fedguard.state.types import Heartbeat, RoundRecord, State
 from fedguard.types import RoundReport
 
 __all__ = ["MemoryStore"]
@@ -75,6 +75,12 @@ class MemoryStore:
 
     def links(self) -> Mapping[str, str]:
         return followed(self._links)
+
+    def measure(self, server_round: int, source: str, values: Mapping[str, float]) -> None:
+        """Nobody reads it in this process."""
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Nobody watches."""
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from fedguard.errors import StoreUnavailable
 from fedguard.reputation import Override
-from fedguard.state.types import RoundRecord, State, StateStore
+from fedguard.state.types import Heartbeat, RoundRecord, State, StateStore
 from fedguard.types import RoundReport
 
 __all__ = ["PatientStore"]
@@ -62,6 +63,14 @@ class PatientStore:
 
     def links(self) -> Mapping[str, str]:
         return self._made(self._store.links)
+
+    def measure(self, server_round: int, source: str, values: Mapping[str, float]) -> None:
+        self._made(lambda: self._store.measure(server_round, source, values))
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Told once: a later one says more."""
+        with suppress(StoreUnavailable):
+            self._store.beat(heartbeat)
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return self._made(lambda: self._store.keep_inputs(data))

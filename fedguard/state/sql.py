@@ -20,9 +20,11 @@ from fedguard.state import tables
 from fedguard.state.blobs import Blobs, sha256_of
 from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
+from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
 from fedguard.state.orders import links_in, orders_in
-from fedguard.state.types import RoundRecord, State
+from fedguard.state.tallies import tally_of
+from fedguard.state.types import Heartbeat, RoundRecord, State
 from fedguard.types import RoundReport, Verdict
 
 __all__ = ["AS_USUAL", "Retention", "SqlStore"]
@@ -163,6 +165,14 @@ class SqlStore:
         with reading(self.engine) as connection:
             return followed(links_in(connection, self.id))
 
+    def measure(self, server_round: int, source: str, values: Mapping[str, float]) -> None:
+        with writing(self.engine) as connection:
+            write_measurements(connection, self.id, server_round, source, values)
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        with writing(self.engine) as connection:
+            write_heartbeat(connection, self.id, self._clock(), heartbeat)
+
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         return self.blobs.put(data(), INPUTS) if self.retention.inputs > 0 else None
 
@@ -241,6 +251,8 @@ class SqlStore:
                 report=digest,
                 model=record.model,
                 inputs=record.inputs,
+                stages=dict(record.stages),
+                tally=tally_of(report),
             )
         )
 
@@ -354,4 +366,5 @@ def _verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
         "scores": to_json(verdict.scores).decode(),
         "evidence": to_json(verdict.evidence).decode(),
         "num_examples": verdict.num_examples,
+        "norm": verdict.norm,
     }

@@ -26,7 +26,9 @@ __all__ = [
     "clients",
     "events",
     "federations",
+    "heartbeats",
     "log",
+    "measurements",
     "metadata",
     "overrides",
     "rounds",
@@ -89,6 +91,8 @@ rounds = Table(
     Column("report", String(64), nullable=False),  # sha256 of the report
     Column("model", Text),  # blob of the manifest
     Column("inputs", Text),  # blob of the kept inputs
+    Column("stages", JSON),  # seconds of each part
+    Column("tally", JSON),  # as `fedguard.state.tallies`
     PrimaryKeyConstraint("federation", "number"),
 )
 verdicts = Table(
@@ -111,6 +115,7 @@ verdicts = Table(
     Column("size", BigInteger),
     Column("received_at", Float),
     Column("model_version", Integer),
+    Column("norm", Float),
     PrimaryKeyConstraint("federation", "client", "round"),  # a client's history lies together
     ForeignKeyConstraint(["federation", "round"], ["rounds.federation", "rounds.number"]),
     Index("ix_verdicts_round", "federation", "round"),
@@ -123,6 +128,30 @@ states = Table(
     Column("round", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
     PrimaryKeyConstraint("federation", "round"),
+)
+measurements = Table(  # of the model after a round
+    "measurements",
+    metadata,
+    _federation(),
+    Column("round", Integer, nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("value", Float, nullable=False),
+    PrimaryKeyConstraint("federation", "round", "source", "name"),
+)
+heartbeats = Table(  # the server as it is, overwritten
+    "heartbeats",
+    metadata,
+    _federation(),
+    Column("at", Float, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("replied", Integer, nullable=False),
+    Column("memory", BigInteger, nullable=False),
+    Column("spooled", BigInteger, nullable=False),
+    Column("commit_seconds", Float),
+    PrimaryKeyConstraint("federation"),
 )
 overrides = Table(
     "overrides",

@@ -12,7 +12,7 @@ from fedguard.reputation import Override, Reputation
 from fedguard.state.codec import pack, unpack
 from fedguard.types import RoundReport
 
-__all__ = ["Receipt", "RoundRecord", "State", "StateStore"]
+__all__ = ["Heartbeat", "Receipt", "RoundRecord", "State", "StateStore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,38 @@ class RoundRecord:
     """What the shell knows of a round and a pure report cannot: times, receipts, files.
 
     `model` and `inputs` name blobs that are already on disk: the new model's manifest, and the
-    kept inputs of `fedguard replay`.
+    kept inputs of `fedguard replay`. `stages` are the seconds of each part of the round.
     """
 
     seconds: float | None = None
     receipts: Mapping[str, Receipt] = field(default_factory=dict)
     model: str | None = None
     inputs: str | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As the audit log holds it."""
         receipts = {client: receipt._asdict() for client, receipt in self.receipts.items()}
         own = {"seconds": self.seconds, "model": self.model, "inputs": self.inputs}
-        return own | {"receipts": receipts}
+        return own | {"stages": dict(self.stages), "receipts": receipts}
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """How the server is right now: what it is at, for which round, and what it holds.
+
+    `asked` clients were asked in this round, `replied` of them have replied. `memory` is what the
+    process has resident, `spooled` what the round's updates take, both in bytes. `commit` is how
+    many seconds the last commit took.
+    """
+
+    round: int
+    phase: str
+    asked: int = 0
+    replied: int = 0
+    memory: int = 0
+    spooled: int = 0
+    commit: float | None = None
 
 
 class StateStore(Protocol):
@@ -128,6 +147,12 @@ class StateStore(Protocol):
 
     def links(self) -> Mapping[str, str]:
         """The client that each linked key counts as, by the operator's word."""
+
+    def measure(self, server_round: int, source: str, values: Mapping[str, float]) -> None:
+        """Keep what was measured on the model after a round, by `source`: server or clients."""
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Tell who monitors how the server is; the last one counts."""
 
     def keep_inputs(self, data: Callable[[], bytes]) -> str | None:
         """Write a round's inputs before its commit, if they are kept; their name for the record."""

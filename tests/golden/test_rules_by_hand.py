@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import fedguard_strategies as rules
 from fedguard import InMemory, aggregate, chain
 from fedguard.defence import transform
 from fedguard.errors import TooFewUpdates
+from fedguard_strategies.caf import caf_weights
 from fedguard_strategies.krum import krum_scores
 
 
@@ -152,8 +155,18 @@ def test_caf_ends_on_identical_colluders() -> None:
     assert np.isfinite(aggregate(rules.caf(8), rows).vector).all()
 
 
+def test_caf_of_many_rows_is_that_of_a_dense_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(100, 40)) * np.linspace(1, 3, 40)
+    rows[:20] += 5.0
+    by_products = caf_weights(rows @ rows.T, 20)
+    monkeypatch.setattr(sys.modules[caf_weights.__module__], "FEW", 100)
+    assert by_products == pytest.approx(caf_weights(rows @ rows.T, 20), abs=1e-12)
+    assert by_products[:20].sum() < 0.02
+
+
+@pytest.mark.parametrize("many", [7, 70])
 @pytest.mark.parametrize("point", [[2.0, 3.0], [0.0, 0.0], [1e-30, 0.0]])
-def test_rows_without_spread_give_that_row(point: list[float]) -> None:
+def test_rows_without_spread_give_that_row(point: list[float], many: int) -> None:
     arcs = chain(rules.arc(2), rules.nnm(2), rules.mean())
     for rule in (
         rules.caf(2),
@@ -162,7 +175,7 @@ def test_rows_without_spread_give_that_row(point: list[float]) -> None:
         rules.trimmed_mean(2),
         arcs,
     ):
-        assert vector(rule, [point] * 7) == pytest.approx(point)
+        assert vector(rule, [point] * many) == pytest.approx(point)
     assert vector(rules.geometric_median(), [[0.0]] * 4 + [[8.0]] * 3) == pytest.approx(
         [0], abs=1e-4
     )

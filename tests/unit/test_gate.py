@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,24 @@ def test_a_round_that_was_held_may_be_answered_again() -> None:
     _, reports = rounds([answer(shifted(1.0)), answer(shifted(2.0))], count=2, policy=strict)
     assert all(report.held for report in reports)
     assert [refused(report) for report in reports] == [{}, {}]
+
+
+def test_a_reply_is_gone_before_the_next_is_pulled() -> None:
+    """However large replies are, one is in memory at a time: none waits for the cycle finder."""
+    alive: list[weakref.ref[ArrayRecord]] = []
+
+    def one_at_a_time(message: Message) -> Message:
+        assert [each for each in alive if each() is not None] == []
+        arrays = shifted(float(len(alive)))
+        alive.append(weakref.ref(arrays))
+        return answer(arrays)(message)
+
+    gc.disable()
+    try:
+        _, reports = rounds([one_at_a_time] * 4)
+    finally:
+        gc.enable()
+    assert len(reports[0].admitted) == len(alive) == 4
 
 
 def test_an_update_of_another_round_is_stale() -> None:

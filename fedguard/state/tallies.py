@@ -1,0 +1,38 @@
+"""A round's report counted, so that totals outlive the verdicts that were pruned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from fedguard.types import RoundReport
+
+__all__ = ["SCORE_BOUNDS", "tally_of"]
+
+SCORE_BOUNDS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0)
+"""Upper bounds of the buckets of anomaly scores; a robust z of 3 is rare among honest clients."""
+
+
+def tally_of(report: RoundReport) -> dict[str, Any]:
+    """Refusals by reason, and the scores of each family: how many in each bucket, and their sum.
+
+    The last bucket has no bound. Plain data.
+
+    >>> from fedguard.types import Verdict
+    >>> one = Verdict("a", True, scores={"direction": 0.7})
+    >>> other = Verdict("b", False, "replayed", scores={"direction": 99.0})
+    >>> told = tally_of(RoundReport(1, "mean", (one, other)))
+    >>> told["refused"], told["scores"]["direction"]
+    ({'replayed': 1}, {'counts': [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 'sum': 99.7})
+    """
+    families = sorted({family for verdict in report.verdicts for family in verdict.scores})
+    scores = {}
+    for family in families:
+        values = np.array([v.scores[family] for v in report.verdicts if family in v.scores])
+        places = np.searchsorted(SCORE_BOUNDS, values)
+        counts = np.bincount(places, minlength=len(SCORE_BOUNDS) + 1).tolist()
+        scores[family] = {"counts": counts, "sum": round(float(values.sum()), 4)}
+    refused = Counter(verdict.reason for verdict in report.refused)
+    return {"refused": dict(sorted(refused.items())), "scores": scores}
