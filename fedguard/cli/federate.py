@@ -132,17 +132,27 @@ def resume(folder: Folder = HERE) -> None:
 
 
 def serve(folder: Folder = HERE) -> None:
-    """Answer for a federation's health: /healthz, /readyz, and the standard gRPC service."""
+    """Answer for a federation's health, and tell Prometheus how it and its clients are.
+
+    /healthz, /readyz and /metrics over HTTP, the standard gRPC health service beside.
+    """
     settings = _settings(folder)
     with extra("serving health", "server"):
         from fedguard.control.health import health_of
         from fedguard.control.health import serve as answer
+        from fedguard.telemetry import Clients, Metrics, StoreCollector
 
     own, where = settings.serve, (settings.where, settings.federation, settings.own_files)
+    scheme = "https" if own.certificate else "http"
     Console(highlight=False).print(
-        f"http://{own.host}:{own.http_port}/readyz, gRPC health on {own.host}:{own.grpc_port}"
+        f"{scheme}://{own.host}:{own.http_port}/readyz and /metrics, "
+        f"gRPC health on {own.host}:{own.grpc_port}"
     )
-    answer(own.host, own.http_port, own.grpc_port, lambda: health_of(*where))
+    certificates = {"superlink": settings.folder / "certificates" / "server.pem"}
+    if own.certificate:
+        certificates["serve"] = settings.folder / own.certificate
+    collector = StoreCollector(*where, Clients(own.clients), certificates)
+    answer(own, settings.folder, lambda: health_of(*where), Metrics(collector))
 
 
 def probe(

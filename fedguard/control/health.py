@@ -1,22 +1,26 @@
-"""Whether a federation's store can be used, told over HTTP and by gRPC's health service."""
+"""A federation's health over HTTP and by gRPC's health service, and its metrics."""
 
 from __future__ import annotations
 
+import hmac
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from fedguard.errors import FedguardError, NoStore
+from fedguard.deploy.settings import ServeSettings
+from fedguard.errors import ConfigError, FedguardError, NoStore
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
+from fedguard.telemetry import Metrics
 
 __all__ = ["SERVICE", "Health", "health_of", "http_app", "serve"]
 
@@ -51,8 +55,13 @@ def health_of(where: str, federation: str, files: Any = None) -> Health:
     return Health(True, "", done, last[0].committed_at, last[0].held)
 
 
-def http_app(look: Callable[[], Health]) -> FastAPI:
-    """`/healthz`: the process lives. `/readyz`: the store can be used, or 503 and why."""
+def http_app(
+    look: Callable[[], Health], metrics: Metrics | None = None, token: str | None = None
+) -> FastAPI:
+    """`/healthz`: the process lives. `/readyz`: the store can be used, or 503 and why.
+
+    `/metrics` wants the `token`, if there is one, as `Authorization: Bearer TOKEN`.
+    """
     app = FastAPI(title="fedguard", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -64,7 +73,33 @@ def http_app(look: Callable[[], Health]) -> FastAPI:
         found = look()
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 
+    if metrics:
+
+        @app.get("/metrics")
+        def scraped(request: Request) -> Response:
+            if token and not _bears(request.headers.get("authorization", ""), token):
+                told = {"WWW-Authenticate": 'Bearer realm="fedguard"'}
+                return PlainTextResponse("a valid token is needed\n", 401, told)
+            text, kind = metrics.text(request.headers.get("accept", ""))
+            return Response(text, media_type=kind)
+
     return app
+
+
+def _token_in(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the token for /metrics cannot be read: {error}") from None
+    if not token:
+        raise ConfigError(f"the token for /metrics in {path} is empty")
+    return token
+
+
+def _bears(header: str, token: str) -> bool:
+    scheme, _, given = header.partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and same
 
 
 class _GrpcHealth:
@@ -99,8 +134,19 @@ class _GrpcHealth:
             self._servicer.set(name, status.SERVING if ready else status.NOT_SERVING)
 
 
-def serve(host: str, http_port: int, grpc_port: int, look: Callable[[], Health]) -> None:
-    """Answer until the process is told to end."""
-    config = uvicorn.Config(http_app(look), host, http_port, log_level="warning")
-    with _GrpcHealth(host, grpc_port, look):
+def serve(
+    own: ServeSettings, folder: Path, look: Callable[[], Health], metrics: Metrics | None = None
+) -> None:
+    """Answer until the process is told to end. Paths are relative to `folder`."""
+    token = _token_in(folder / own.token_file) if own.token_file else None
+    app = http_app(look, metrics, token)
+    config = uvicorn.Config(
+        app,
+        own.host,
+        own.http_port,
+        log_level="warning",
+        ssl_certfile=folder / own.certificate if own.certificate else None,
+        ssl_keyfile=folder / own.key if own.key else None,
+    )
+    with _GrpcHealth(own.host, own.grpc_port, look):
         uvicorn.Server(config).run()

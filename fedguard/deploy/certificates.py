@@ -19,6 +19,7 @@ __all__ = [
     "Certificate",
     "begin_renewal",
     "certificate_in",
+    "end_of",
     "end_renewal",
     "public_key_of",
     "write_certificates",
@@ -136,6 +137,11 @@ def certificate_in(folder: Path) -> Certificate:
     told = tuple(str(name.value) for name in names)
     own = key.public_key() == server.public_key()
     return Certificate(server.not_valid_after_utc, told, own, signed)
+
+
+def end_of(path: Path) -> datetime.datetime:
+    """When the certificate in a file ends. Raises `OSError` or `ValueError`."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def _issued(server: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -111,11 +111,19 @@ class SuperLinkSettings(Section):
 
 
 class ServeSettings(Section):
-    """`fedguard serve`: health over HTTP and gRPC."""
+    """`fedguard serve`: health over HTTP and gRPC, and metrics for Prometheus."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    http_port: Port = Field(9100, description="/healthz and /readyz.")
+    http_port: Port = Field(9100, description="/healthz, /readyz and /metrics.")
     grpc_port: Port = Field(9101, description="grpc.health.v1.Health.")
+    certificate: Path | None = Field(None, description="TLS certificate for HTTP; none: no TLS.")
+    key: Path | None = Field(None, description="Its private key.")
+    token_file: Path | None = Field(
+        None, description="File with the bearer token that /metrics wants; none: open."
+    )
+    clients: Count = Field(
+        500, description="Clients with series of their own, and as many in quarantine; 0: none."
+    )
 
 
 class Settings(BaseSettings):

@@ -20,6 +20,7 @@ __all__ = [
     "Layout",
     "Unusable",
     "claimed_examples",
+    "numbers_of",
     "read_array",
     "reported_metrics",
 ]
@@ -188,6 +189,12 @@ def reported_metrics(content: RecordDict) -> dict[str, float]:
 def _metric_records(content: RecordDict) -> Iterator[MetricRecord]:
     """Flower's `metric_records` makes a cycle: a reply would stay in memory until it is found."""
     return (record for record in content.values() if isinstance(record, MetricRecord))
+
+
+def numbers_of(record: MetricRecord) -> dict[str, float]:
+    """A record's finite numbers; lists are left out."""
+    found = ((name, _finite(value)) for name, value in record.items())
+    return {name: number for name, number in found if number is not None}
 
 
 def _finite(value: Any) -> float | None:

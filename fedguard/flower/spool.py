@@ -22,7 +22,7 @@ class Spool:
 
     def __init__(self, count: int, row_bytes: int, budget: int, folder: Path | None) -> None:
         self._on_disk = count * row_bytes > budget
-        self._kept, self._parent = 0, folder
+        self._kept, self._parent, self._row_bytes = 0, folder, row_bytes
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Spool:
@@ -39,11 +39,16 @@ class Spool:
         if self._folder:
             self._folder.cleanup()
 
+    @property
+    def bytes(self) -> int:
+        """What is kept, wherever it lies."""
+        return self._kept * self._row_bytes
+
     def keep(self, row: Vector) -> Vector | Path:
         """The row, or the file that it went to."""
+        self._kept += 1
         if not self._folder:
             return row
         path = Path(self._folder.name) / f"{self._kept}.npy"
-        self._kept += 1
         np.save(path, row)
         return path

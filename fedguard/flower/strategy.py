@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,9 @@ from fedguard.errors import (
 from fedguard.flower.grid import GuardedGrid
 from fedguard.flower.intake import Intake
 from fedguard.flower.metrics import pooled
-from fedguard.flower.model import Layout, reported_metrics
+from fedguard.flower.model import Layout, numbers_of, reported_metrics
 from fedguard.flower.participants import Participants, name_of_node
+from fedguard.flower.pulse import Pulse
 from fedguard.flower.spool import Spool
 from fedguard.sampling import f_of_sample
 from fedguard.server import Policy, commit_round, overruled, rehearse
@@ -122,6 +125,7 @@ class GuardedStrategy(Strategy):
         self._policy, self._malicious = policy, malicious
         self.store = MemoryStore() if store is None else store
         self._rounds = PatientStore(self.store, store_patience, _tell_of_store)
+        self._pulse = Pulse(self.store)
         fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
         asked = min_nodes if min_train_nodes is None else min_train_nodes
         measuring = asked if min_evaluate_nodes is None else min_evaluate_nodes
@@ -176,9 +180,10 @@ class GuardedStrategy(Strategy):
             log(INFO, "%s rounds are done, %s of %s are left", self._done, left, num_rounds)
         guarded = GuardedGrid(grid, arrays, self.policy.quorum, self._patience)
         evaluate = None if evaluate_fn is None else self._numbered(evaluate_fn)
-        result = super().start(
-            guarded, arrays, left, timeout, train_config, evaluate_config, evaluate
-        )
+        with self._pulse.beating():
+            result = super().start(
+                guarded, arrays, left, timeout, train_config, evaluate_config, evaluate
+            )
         if self._done and not len(result.arrays):
             result.arrays = arrays
         return result
@@ -198,7 +203,12 @@ class GuardedStrategy(Strategy):
         self, evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None]
     ) -> Callable[[int, ArrayRecord], MetricRecord | None]:
         def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            return evaluate_fn(self._done + server_round, arrays)
+            number = self._done + server_round
+            self._pulse.at("evaluating", number)
+            told = evaluate_fn(number, arrays)
+            if told:
+                self._rounds.measure(number, "server", numbers_of(told))
+            return told
 
         return evaluate
 
@@ -211,6 +221,7 @@ class GuardedStrategy(Strategy):
     ) -> Iterable[Message]:
         server_round += self._done
         self._model = arrays
+        self._pulse.at("waiting", server_round)
         named = self._who.named(self._who.waited_for(grid), self._rounds.links())
         self._asked = self._who.sample(named, "train", server_round)
         self.policy = self._policy_of(len(named), len(self._asked))
@@ -226,6 +237,7 @@ class GuardedStrategy(Strategy):
         layout = Layout.of(self._model)
         size = layout.d * layout.dtype.itemsize
         with Spool(len(self._asked), size, self._memory, self._spool) as spool:
+            self._pulse.at("training", server_round, len(self._asked), spool)
             return self._round(server_round, layout, replies, spool)
 
     def _round(
@@ -242,24 +254,29 @@ class GuardedStrategy(Strategy):
             self._longest,
             self._arrays_key,
         )
-        updates, faults, receipts, told = intake.taken(replies)
+        began = time.perf_counter()
+        updates, faults, receipts, told = intake.taken(self._pulse.counted(replies))
+        stages = {"collect": time.perf_counter() - began}
+        self._pulse.at("deciding", server_round, len(self._asked), spool)
         vectors = {"model": base}
         if self._root:
             vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
         cohort = Cohort.of(updates, faults, vectors)
         moved: list[ArrayRecord] = []
+        record = RoundRecord(receipts=receipts, stages=stages)
 
         def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
             if vector is None:
-                return RoundRecord(receipts=receipts)
+                return record
             moved.append(layout.moved(self._model, vector))
             name = self._rounds.keep_model(
                 lambda: {name: array.numpy() for name, array in moved[0].items()},
                 _provenance(report, receipts),
             )
-            return RoundRecord(receipts=receipts, model=name)
+            return replace(record, model=name)
 
         _, report = commit_round(self._rounds, cohort, self.policy, seal, begun=server_round - 1)
+        self._pulse.committed(self._rounds.commit_seconds)
         self._tell(report)
         self._end_if_held(report)
         arrays = moved[0] if moved else None
@@ -279,6 +296,7 @@ class GuardedStrategy(Strategy):
             return []
         server_round += self._done
         named = self._who.named(grid.get_nodes(), self._rounds.links())
+        self._pulse.at("evaluating", server_round, len(named))
         self._evaluating = self._who.sample(named, "evaluate", server_round)
         kind = MessageType.EVALUATE
         return self._messages(self._evaluating, arrays, config, server_round, kind)
@@ -295,6 +313,7 @@ class GuardedStrategy(Strategy):
             if reply.has_content() and self._evaluating.get(reply.metadata.src_node_id) not in out
         ]
         told: MetricRecordContent = {**pooled(answers)}
+        self._rounds.measure(server_round + self._done, "clients", pooled(answers))
         return MetricRecord(told) if told else None
 
     def _messages(

@@ -12,7 +12,7 @@ from fedguard.audit import Checkpoint, Frontier, Signer, leaf_hash
 from fedguard.canonical import to_json
 from fedguard.state.tables import checkpoints, federations, log
 
-__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of"]
+__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of", "unpacked"]
 
 CHECKSUM = 4
 
@@ -67,7 +67,7 @@ def entry_at(connection: Connection, federation: int, place: int) -> Entry:
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row.place, row.leaf, None if row.entry is None else _unpacked(row.entry))
+    return Entry(row.place, row.leaf, None if row.entry is None else unpacked(row.entry))
 
 
 def _packed(data: bytes) -> bytes:
@@ -76,7 +76,7 @@ def _packed(data: bytes) -> bytes:
     return zlib.crc32(packed).to_bytes(CHECKSUM) + packed
 
 
-def _unpacked(stored: bytes) -> bytes:
+def unpacked(stored: bytes) -> bytes:
     """What was packed. Bytes that were touched since stay as they are, and have another hash."""
     packed = stored[CHECKSUM:]
     if zlib.crc32(packed).to_bytes(CHECKSUM) != stored[:CHECKSUM]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from fedguard.audit import Signer
 from fedguard.errors import MissingKey, NoStore, StoreUnavailable
@@ -14,11 +14,13 @@ from fedguard.state.blobs import Blobs
 from fedguard.state.database import engine_of, reading
 from fedguard.state.schema import check
 from fedguard.state.sql import AS_USUAL, Retention, SqlStore
-from fedguard.state.tables import log
+from fedguard.state.tables import federations, log
 
-__all__ = ["files_of", "open_store", "open_to_read", "url_of"]
+__all__ = ["PUBLIC", "federations_in", "files_of", "open_store", "open_to_read", "url_of"]
 
 SQLITE, DATABASE, KEY, BLOBS = "sqlite:///", "store.db", "audit.key", "blobs"
+PUBLIC = "audit.pub"
+"""The key that the log is checked by."""
 
 
 def open_store(
@@ -47,12 +49,28 @@ def open_store(
 
 def open_to_read(where: str, federation: str = "default", *, files: Path | None = None) -> SqlStore:
     """Open a store that is there, without its key and without writing anything."""
+    with _kept_if_whole(_engine_there(where)) as engine:
+        check(engine, make=False)
+        return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+
+
+def federations_in(where: str) -> list[str]:
+    """The names of the federations in a store that is there."""
+    engine = _engine_there(where)
+    try:
+        check(engine, make=False)
+        with reading(engine) as connection:
+            return list(connection.scalars(select(federations.c.name).order_by(federations.c.id)))
+    finally:
+        engine.dispose()
+
+
+def _engine_there(where: str) -> Engine:
+    """An engine for a store that somebody made. Raises `NoStore`."""
     url = url_of(where)
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
         raise NoStore(url.removeprefix(SQLITE))
-    with _kept_if_whole(engine_of(url)) as engine:
-        check(engine, make=False)
-        return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+    return engine_of(url)
 
 
 @contextmanager

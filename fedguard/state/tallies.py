@@ -18,7 +18,8 @@ SCORE_BOUNDS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0)
 def tally_of(report: RoundReport) -> dict[str, Any]:
     """Refusals by reason, and the scores of each family: how many in each bucket, and their sum.
 
-    The last bucket has no bound. Plain data.
+    Scores below 0 are less strange than most and count as 0. The last bucket has no bound. Plain
+    data.
 
     >>> from fedguard.types import Verdict
     >>> one = Verdict("a", True, scores={"direction": 0.7})
@@ -30,7 +31,8 @@ def tally_of(report: RoundReport) -> dict[str, Any]:
     families = sorted({family for verdict in report.verdicts for family in verdict.scores})
     scores = {}
     for family in families:
-        values = np.array([v.scores[family] for v in report.verdicts if family in v.scores])
+        told = [v.scores[family] for v in report.verdicts if family in v.scores]
+        values = np.clip(told, 0.0, None)
         places = np.searchsorted(SCORE_BOUNDS, values)
         counts = np.bincount(places, minlength=len(SCORE_BOUNDS) + 1).tolist()
         scores[family] = {"counts": counts, "sum": round(float(values.sum()), 4)}

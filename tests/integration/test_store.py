@@ -35,7 +35,7 @@ from fedguard.errors import (
 from fedguard.state import Receipt, RoundRecord
 from fedguard.state.blobs import Blobs
 from fedguard.state.database import engine_of
-from fedguard.state.logbook import _packed, _unpacked, notes_of
+from fedguard.state.logbook import _packed, notes_of, unpacked
 from fedguard.state.models import read_model
 from fedguard.state.opening import open_store, open_to_read
 from fedguard.state.queries import sizes_of
@@ -416,7 +416,7 @@ def test_every_single_bit_of_an_entry_and_a_checkpoint_counts(folder: Path) -> N
         entry = connection.exec_driver_sql("SELECT entry FROM log WHERE place = 2").scalar_one()
         note = notes_of(connection, store.id)[2]
     for data, read in (
-        (entry, lambda torn: _unpacked(torn) != _unpacked(entry)),
+        (entry, lambda torn: unpacked(torn) != unpacked(entry)),
         (note.encode(), lambda torn: not opens(verifier, torn)),
     ):
         for bit in range(8 * len(data)):

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"fedguard.cli", "fedguard.__main__"},
     {"fedguard_simulations"},
     {"fedguard_strategies", "fedguard_clients", "fedguard.testing"},
-    {"fedguard.flower", "fedguard.deploy", "fedguard.control"},
+    {"fedguard.flower", "fedguard.telemetry", "fedguard.deploy", "fedguard.control"},
     {"fedguard"},  # the package's own front page
     {"fedguard.server"},
     {"fedguard.state", "fedguard.config"},
@@ -45,6 +45,7 @@ ONLY_IMPORTER = {
     "grpc": ("fedguard.control",),
     "cryptography": ("fedguard.audit", "fedguard.deploy"),
     "orjson": ("fedguard.canonical",),
+    "prometheus_client": ("fedguard.telemetry",),
     "msgpack": ("fedguard.state.codec",),
     "ray": ("fedguard.blocks.ray_shards",),
     "sqlalchemy": ("fedguard.state",),
