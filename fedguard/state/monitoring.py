@@ -81,7 +81,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client as it stands. What is of the last round is empty for who was not in it."""
+    """One client as it stands. What is of the last round is empty for who was not in it.
+
+    `suspicion` is the most evidence that any family has gathered, as a share of what an alarm
+    takes.
+    """
 
     name: str
     standing: Standing
@@ -93,11 +97,7 @@ class Client:
     scores: Mapping[str, float]
     weight: float | None
     norm: float | None
-
-    @property
-    def suspicion(self) -> float:
-        """What has been gathered, as a share of what an alarm takes: the most of any family."""
-        return max(self.evidence.values(), default=0.0)
+    suspicion: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ class Monitor:
 
     def _client(self, row: Any) -> Client:
         took_part = row.last_round == self._read
+        evidence = from_json(row.evidence) if row.evidence else {}
         return Client(
             row.name,
             Standing(row.standing),
@@ -206,10 +207,11 @@ class Monitor:
             row.reputation,
             row.participations,
             row.last_round,
-            from_json(row.evidence) if row.evidence else {},
+            evidence,
             from_json(row.scores) if took_part and row.scores else {},
             row.weight if took_part else None,
             row.norm if took_part else None,
+            max(evidence.values(), default=0.0),
         )
 
     def _measured(self, connection: Connection) -> dict[tuple[str, str], float]:

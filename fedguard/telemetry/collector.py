@@ -41,7 +41,7 @@ class StoreCollector(Collector):
         self._where, self._federation, self._files = where, federation, files
         self._clients, self._certificates = clients, certificates or {}
         self._open: dict[str, tuple[SqlStore, Monitor]] = {}
-        self._shown: dict[str, frozenset[str]] = {}
+        self._shown: dict[str, tuple[Snapshot, list[Client]]] = {}
         self._lock = Lock()
 
     def collect(self) -> Iterator[Metric]:
@@ -89,8 +89,12 @@ class StoreCollector(Collector):
             store.close()
 
     def _chosen(self, seen: Snapshot) -> list[Client]:
-        shown = self._clients.shown(seen.clients, self._shown.get(seen.federation, frozenset()))
-        self._shown[seen.federation] = frozenset(each.name for each in shown)
+        """Those to show: chosen anew after a round, with regard to those shown before."""
+        last, shown = self._shown.get(seen.federation, (None, []))
+        if last is None or last.clients is not seen.clients:
+            before = frozenset(each.name for each in shown)
+            shown = self._clients.shown(seen.clients, before)
+            self._shown[seen.federation] = seen, shown
         return shown
 
 
