@@ -1,8 +1,9 @@
-"""`fedguard quarantine`, `reinstate`, `ban`, `trust`, `note` and `link`: the operator's word."""
+"""The operator's word: `fedguard quarantine`, `reinstate`, `ban`, `trust`, `note`, `rollback` …"""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from fedguard.reputation import Action, Override
 
 __all__ = ["commands"]
 
+LIVES = 60.0
+"""Seconds after its last heartbeat that a server may still commit."""
 HELP = {
     Action.QUARANTINE: "Keep a client's updates from the model; it still trains and is scored.",
     Action.REINSTATE: "Let a client start over on probation; evidence counts from then on.",
@@ -36,7 +39,10 @@ Until = Annotated[str | None, typer.Option(help="End at a date or time: 2026-12-
 def commands() -> dict[str, tuple[Callable[..., None], str]]:
     """Each action's command and help, by name."""
     said = {str(action): (_command(action), text) for action, text in HELP.items()}
-    return said | {str(Action.LINK): (link_key, "Let a site's new key go on as the client it was.")}
+    return said | {
+        str(Action.LINK): (link_key, "Let a site's new key go on as the client it was."),
+        str(Action.ROLLBACK): (roll_back, "Let the next run begin with the model of a round."),
+    }
 
 
 def link_key(
@@ -60,6 +66,36 @@ def link_key(
     opened.override(Override(new, Action.LINK, note, author(), same_as=old))
     told = f"{new} stands for itself again" if new == old else f"{new} counts as {escape(old)}"
     Console(highlight=False).print(f"{told}: from round {opened.done + 1}")
+
+
+def roll_back(
+    number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="A round done.")],
+    note: Note = "",
+    store: Store = HERE,
+    federation: Federation = DEFAULT,
+    files: Files = None,
+) -> None:
+    """Go back to the model as it was after a round; rounds, reputations and the log go on.
+
+    For when the model was ruined or backdoored. The run must have ended: it holds its model.
+    """
+    from fedguard.state.models import read_model
+    from fedguard.state.queries import model_of, seconds_since_beat
+
+    opened = to_write(store, federation, files)
+    if number > opened.done:
+        raise ConfigError(f"round {number} is not done: {opened.done} are")
+    since = seconds_since_beat(opened, time.time())
+    if since is not None and since < LIVES:
+        raise ConfigError(
+            "a run goes on, and would go on from the model it has: end it, then roll back"
+        )
+    found, manifest = model_of(opened, number)
+    read_model(opened.blobs, manifest)  # it can be read
+    opened.override(Override("", Action.ROLLBACK, note, author(), same_as=manifest))
+    Console(highlight=False).print(
+        f"the next run begins with the model of round {found}, as round {opened.done + 1}"
+    )
 
 
 def _name_of_key(key: str) -> str:

@@ -15,7 +15,8 @@ __all__ = ["Action", "Override", "followed"]
 class Action(StrEnum):
     """What an operator can do about a client; a note only says something.
 
-    A link says that a key is another client's: what it sends counts as that one's.
+    A link says that a key is another client's: what it sends counts as that one's. A rollback is
+    about no client: the next run begins with an older model.
     """
 
     TRUST = "trust"
@@ -24,6 +25,7 @@ class Action(StrEnum):
     BAN = "ban"
     NOTE = "note"
     LINK = "link"
+    ROLLBACK = "rollback"
 
     @property
     def stands(self) -> bool:
@@ -45,7 +47,8 @@ class Override:
 
     It ends after round `until_round` or at `until_time` (seconds since 1970), if it has an end.
     `reinstate` acts once: the client starts over on probation, and evidence counts again. A link
-    makes what `client` sends count as that of `same_as`; one to itself ends an earlier link.
+    makes what `client` sends count as that of `same_as`; one to itself ends an earlier link. Of a
+    rollback `same_as` is the model's manifest, and `until_round` the last round done before it.
     """
 
     client: str
@@ -58,7 +61,7 @@ class Override:
 
     def __post_init__(self) -> None:
         """Raises `InvalidParameter` for a link to nobody, and for another order to somebody."""
-        if (self.action is Action.LINK) != (self.same_as is not None):
+        if (self.action in (Action.LINK, Action.ROLLBACK)) != (self.same_as is not None):
             raise InvalidParameter("a link, and only a link, says whose key it is")
 
     @property
@@ -67,7 +70,8 @@ class Override:
 
     def begun(self, done: int) -> Override:
         """As it is kept when `done` rounds are: who is reinstated is so in the next round alone."""
-        return replace(self, until_round=done + 1) if self.action is Action.REINSTATE else self
+        ends = {Action.REINSTATE: done + 1, Action.ROLLBACK: done}
+        return replace(self, until_round=ends.get(self.action, self.until_round))
 
     def holds(self, server_round: int, now: float) -> bool:
         """Whether it still counts in a round that starts now."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 from fedguard.reputation import Action, Override
 from fedguard.state.tables import overrides
 
-__all__ = ["links_in", "orders_in"]
+__all__ = ["links_in", "orders_in", "rollback_in"]
 
 
 def orders_in(
@@ -25,6 +25,12 @@ def links_in(connection: Connection, federation: int) -> dict[str, str]:
     """What each key was linked to last; `followed` gives the client it counts as."""
     rows = _rows(connection, federation, [str(Action.LINK)])
     return {row.client: row.same_as for row in rows}
+
+
+def rollback_in(connection: Connection, federation: int) -> tuple[str | None, int]:
+    """The manifest of the model gone back to last, and the last round done before that."""
+    rows = _rows(connection, federation, [str(Action.ROLLBACK)])
+    return (rows[-1].same_as, rows[-1].until_round) if rows else (None, 0)
 
 
 def _rows(connection: Connection, federation: int, actions: list[str]) -> list[Row[Any]]:

@@ -20,8 +20,10 @@ __all__ = [
     "entry_of",
     "events_since",
     "history_of",
+    "model_of",
     "name_like",
     "rounds_of",
+    "seconds_since_beat",
     "sizes_of",
     "told_of",
 ]
@@ -95,6 +97,25 @@ def entry_of(store: SqlStore, number: int) -> int:
     if found is None:
         raise InvalidParameter(f"round {number} is not in the store")
     return found
+
+
+def model_of(store: SqlStore, number: int) -> tuple[int, str]:
+    """The round whose model stood after a round, and its manifest. Raises `InvalidParameter`."""
+    own = (rounds.c.federation == store.id) & (rounds.c.number <= number)
+    query = select(rounds.c.number, rounds.c.model).where(own, rounds.c.model.is_not(None))
+    with reading(store.engine) as connection:
+        found = connection.execute(query.order_by(rounds.c.number.desc()).limit(1)).first()
+    if found is None:
+        raise InvalidParameter(f"no model of round {number} or before is in the store")
+    return found.number, found.model
+
+
+def seconds_since_beat(store: SqlStore, now: float) -> float | None:
+    """How long ago the server of a run that has not ended was heard of; None if none goes on."""
+    beats = tables.heartbeats
+    with reading(store.engine) as connection:
+        row = connection.execute(select(beats).where(beats.c.federation == store.id)).first()
+    return None if row is None or row.phase == "ended" else float(now - row.at)
 
 
 def told_of(store: SqlStore, number: int) -> tuple[dict[str, Any], str | None]:

@@ -22,7 +22,7 @@ from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
 from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
-from fedguard.state.orders import links_in, orders_in
+from fedguard.state.orders import links_in, orders_in, rollback_in
 from fedguard.state.tallies import tally_of
 from fedguard.state.types import Heartbeat, RoundRecord, State
 from fedguard.types import RoundReport, Verdict
@@ -158,7 +158,7 @@ class SqlStore:
             row = {"federation": self.id, "created_at": now} | plain
             connection.execute(insert(tables.overrides).values(row))
             told = f"the operator: {override.action}"
-            event = Event(done, f"operator.{override.action}", override.client, told, plain)
+            event = Event(done, f"operator.{override.action}", override.client or None, told, plain)
             self._write_events(connection, [event], now)
 
     def links(self) -> Mapping[str, str]:
@@ -190,7 +190,9 @@ class SqlStore:
         """The manifest of the newest model, for who goes on from it."""
         query = self._own(rounds, rounds.c.model).where(rounds.c.model.is_not(None))
         with reading(self.engine) as connection:
-            return connection.scalars(query.order_by(rounds.c.number.desc()).limit(1)).first()
+            back, done = rollback_in(connection, self.id)
+            newer = query.where(rounds.c.number > done).order_by(rounds.c.number.desc())
+            return connection.scalars(newer.limit(1)).first() or back
 
     def _own(self, table: Any, *columns: Any) -> Any:
         """A selection of this federation's rows."""

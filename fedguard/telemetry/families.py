@@ -27,6 +27,8 @@ __all__ = ["LEVELS", "Clients", "families", "shown_name"]
 SAFE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LEVELS = {standing: level for level, standing in enumerate(Standing)}
 """A standing as a number, for a timeline: 0 trusted, 1 watch, 2 probation, 3 quarantine, 4 ban."""
+SUSPICIOUS = 0.5
+"""Evidence, as a share of what an alarm takes, from which a client is worth seeing."""
 ACCURACY = ("accuracy", "eval-accuracy", "eval_accuracy", "eval_acc", "acc")
 LOSS = ("loss", "eval-loss", "eval_loss")
 CANARIES = ("attack_success", "attack-success")
@@ -61,7 +63,7 @@ def shown_name(name: str) -> str:
     """A client's name as a label: itself if it is plain, else a digest of it.
 
     >>> shown_name("site-1"), shown_name('x"} 1')
-    ('site-1', 'sha256-35a2c6a2ab4a2a0c')
+    ('site-1', 'sha256-c8a245985bd35b89')
     """
     if SAFE.fullmatch(name):
         return name
@@ -188,7 +190,7 @@ def _model(table: _Table, seen: Snapshot) -> None:
     shares = [each for each in seen.clients if each.weight is not None]
     if shares:
         told = "Share of the last aggregate that clients with evidence of half an alarm have."
-        share = sum(each.weight or 0.0 for each in shares if each.suspicion >= 0.5)
+        share = sum(each.weight or 0.0 for each in shares if each.suspicion >= SUSPICIOUS)
         table.gauge("suspects_weight_ratio", told, own, share)
 
 
@@ -229,6 +231,10 @@ def _clients(table: _Table, seen: Snapshot, shown: Sequence[Client]) -> None:
         table.gauge("clients", told, own, count, standing=standing.value)
     told = "Clients without series of their own: fewer are shown than there are."
     table.gauge("clients_left_out", told, own, len(seen.clients) - len(shown))
+    worth = sum(each.suspicion >= SUSPICIOUS or not each.standing.counts for each in seen.clients)
+    there = sum(each.suspicion >= SUSPICIOUS or not each.standing.counts for each in shown)
+    told = "Of those, the ones in quarantine, banned, or with evidence of half an alarm."
+    table.gauge("suspects_left_out", told, own, worth - there)
     for each in shown:
         name = shown_name(each.name)
         for family, score in sorted(each.scores.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,18 @@ import pytest
 from flower_parts import FakeGrid, answer, model, shifted
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Result
+from typer.testing import CliRunner
 
 import fedguard_strategies as rules
 from fedguard import Policy, ReputationPolicy, chain
+from fedguard.cli import app
 from fedguard.errors import RunHeld, StaleCommit
 from fedguard.flower import GuardedStrategy
+from fedguard.state import Heartbeat
+from fedguard.state.models import manifest_of
 from fedguard.state.opening import open_store
+from fedguard.state.queries import events_since
+from fedguard.state.verifying import verify
 from fedguard_strategies.recipes import standard_scorers
 
 POLICY = Policy(
@@ -112,3 +119,36 @@ def test_another_model_begins_with_the_apps(tmp_path: Path) -> None:
         result = strategy.start(grid, other, num_rounds=2, timeout=1.0)
         assert opened.done == 2
     np.testing.assert_allclose(result.arrays["weight"].numpy(), 1.0)
+
+
+def test_the_next_run_begins_with_the_model_that_was_gone_back_to(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    train(tmp_path / "store", 1)
+    with open_store(store) as opened:
+        first, good = opened.last_model(), opened.newest_model()
+    train(tmp_path / "store", 3)
+    invoke = partial(CliRunner().invoke, app)
+    refused = invoke(["rollback", "9", "-s", store])
+    assert "round 9 is not done" in str(refused.exception)
+    with open_store(store) as opened:
+        opened.beat(Heartbeat(4, "training"))
+        assert "end it" in str(invoke(["rollback", "1", "-s", store]).exception)
+        opened.beat(Heartbeat(3, "ended"))
+    told = invoke(["rollback", "1", "-s", store, "-m", "a backdoor since round 2"])
+    assert told.output == "the next run begins with the model of round 1, as round 4\n"
+    with open_store(store) as opened:
+        now = opened.newest_model()
+        assert good is not None
+        assert now is not None
+        assert {name: values.tobytes() for name, values in now.items()} == {
+            name: values.tobytes() for name, values in good.items()
+        }
+    _, rounds = train(tmp_path / "store", 4)
+    assert rounds == [3, 4]
+    with open_store(store) as opened:
+        last = opened.last_model()
+        assert last is not None
+        assert manifest_of(opened.blobs, last)["parent"] == first
+        assert opened.signer
+        assert verify(opened, opened.signer.verifier) == []
+        assert "operator.rollback" in [row.kind for row in events_since(opened)]

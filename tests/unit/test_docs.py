@@ -37,14 +37,18 @@ def test_the_scenario_shown_is_one(tmp_path: Path) -> None:
     assert load_scenario(str(path)).clients == 10
 
 
-PAGES = "\n".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "docs").glob("*.md")))
+PAGES = "\n".join(
+    path.read_text(encoding="utf8")
+    for folder in (ROOT / "docs", ROOT / "docs" / "runbooks")
+    for path in sorted(folder.glob("*.md"))
+)
 
 
 @pytest.mark.parametrize(
     "line", re.findall(r"^fedguard .*$", "\n".join(blocks("bash")) + PAGES, re.M)
 )
 def test_commands_shown_exist(line: str) -> None:
-    alone = re.split(r"&&|>", line)[0]
+    alone = re.split(r"&&|>|\|", line)[0]
     words = shlex.split(alone, comments=True)[1:]
     below = words[:2] if words[0] in ("audit", "db") else words[:1]
     done = CliRunner().invoke(app, [*below, "--help"])
