@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from math import isnan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +61,16 @@ def simulate_scenario(
             "clients` and the like.",
         ),
     ] = None,
+    serve_metrics: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Show the runs to Prometheus at http://127.0.0.1:PORT/metrics, for Grafana's Red "
+            "team dashboard; it stays up after the runs until Ctrl-C.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show Flower's own log.")
     ] = False,
@@ -70,7 +83,6 @@ def simulate_scenario(
     with extra("simulating"):
         from fedguard_simulations import simulate as engine
         from fedguard_simulations.live import LiveView
-        from fedguard_simulations.report import write_report
         from fedguard_simulations.scenario import load_scenario
 
     logging.getLogger("flwr").setLevel(logging.INFO if verbose else logging.CRITICAL)
@@ -85,9 +97,45 @@ def simulate_scenario(
     except OSError as error:
         raise ConfigError(f"results cannot be written to {folder}: {error}") from None
     console = Console()
-    with LiveView(planned, runner, console) as view:
-        stores = {} if store is None else {"store_of": _stores(store, planned)}
-        outcome = engine.simulate(planned, runner, labels, view.on_tick, **stores)
+    with ExitStack() as stack:
+        if serve_metrics:
+            store = store or stack.enter_context(TemporaryDirectory(prefix="fedguard-simulated-"))
+            stack.enter_context(_shown(store, serve_metrics, console))
+        with LiveView(planned, runner, console) as view:
+            stores = {} if store is None else {"store_of": _stores(store, planned)}
+            outcome = engine.simulate(planned, runner, labels, view.on_tick, **stores)
+        held = _told(outcome, planned, changes, folder, console)
+        if serve_metrics:
+            console.print("the metrics stay up; Ctrl-C ends it")
+            _wait()
+    if not held:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _shown(store: str, port: int, console: Console) -> Iterator[None]:
+    """Serve the metrics of all runs in a store."""
+    with extra("serving metrics", "server"):
+        from fedguard.control.health import Health, answering, http_app
+        from fedguard.telemetry import Metrics, StoreCollector
+
+    metrics = Metrics(StoreCollector(store))
+    with answering(http_app(lambda: Health(True), metrics), "127.0.0.1", port):
+        console.print(f"metrics at http://127.0.0.1:{port}/metrics", highlight=False)
+        yield
+
+
+def _wait() -> None:
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _told(
+    outcome: Any, planned: Any, changes: dict[str, Any], folder: Path, console: Console
+) -> bool:
+    """Write and print what came of it; whether the scenario's own expectations hold."""
+    from fedguard_simulations.report import write_report
+
     written = write_report(outcome, folder)
     console.print(_summary(outcome))
     for path in written:
@@ -95,8 +143,8 @@ def simulate_scenario(
     if changes.keys() - {"dataset"}:
         if planned.expect:
             console.print("expectations not checked: settings were changed", highlight=False)
-    elif not _expectations_hold(outcome, console):
-        raise typer.Exit(1)
+        return True
+    return _expectations_hold(outcome, console)
 
 
 def _changes(settings: list[str], **named: Any) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
 from fedguard.telemetry import Metrics
 
-__all__ = ["SERVICE", "Health", "health_of", "http_app", "serve"]
+__all__ = ["SERVICE", "Health", "answering", "health_of", "http_app", "serve"]
 
 SERVICE = "fedguard"
 """The name that gRPC's health service knows it by; the empty name answers the same."""
@@ -132,6 +134,24 @@ class _GrpcHealth:
         status = health_pb2.HealthCheckResponse
         for name in ("", SERVICE):
             self._servicer.set(name, status.SERVING if ready else status.NOT_SERVING)
+
+
+@contextmanager
+def answering(app: FastAPI, host: str, port: int) -> Iterator[None]:
+    """Answer from a thread of this process until this is left. Raises `ConfigError`."""
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        raise ConfigError(f"port {port} of {host} cannot be listened on: {error}") from None
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
 
 
 def serve(

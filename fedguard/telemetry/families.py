@@ -32,6 +32,11 @@ SUSPICIOUS = 0.5
 ACCURACY = ("accuracy", "eval-accuracy", "eval_accuracy", "eval_acc", "acc")
 LOSS = ("loss", "eval-loss", "eval_loss")
 CANARIES = ("attack_success", "attack-success")
+SIMULATED = {
+    "attackers_weight": "Share of the last aggregate that simulated attackers had.",
+    "attackers_out": "Share of the simulated attackers in quarantine or banned.",
+    "honest_out": "Share of the simulated honest clients in quarantine or banned.",
+}
 RANGES = {"": "median", "-lowest": "lowest", "-highest": "highest"}
 
 
@@ -180,6 +185,9 @@ def _model(table: _Table, seen: Snapshot) -> None:
             for ending, of in RANGES.items() if known else ():
                 value = seen.measured.get((source, known[0] + ending))
                 table.gauge(family, told, own, value, source=source, of=of)
+    for name, told in SIMULATED.items():
+        value = seen.measured.get(("simulation", name))
+        table.gauge(f"simulated_{name}_ratio", told, own, value)
     if seen.last and seen.last.norm is not None:
         told = "Euclidean norm of the last step."
         table.gauge("aggregate_norm", told, own, seen.last.norm)

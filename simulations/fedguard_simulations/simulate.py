@@ -83,6 +83,20 @@ def simulate(
     return Outcome(scenario, federation.data.name, runner, malicious, runs, versions())
 
 
+def _truth(federation: Federation, report: RoundReport) -> dict[str, float]:
+    """What only a simulation knows: the attackers' share, and who was put away rightly."""
+    attackers = {federation.name(client) for client in federation.malicious}
+    out = {True: list[bool](), False: list[bool]()}
+    weight = 0.0
+    for verdict in report.verdicts:
+        hostile = verdict.client in attackers
+        out[hostile].append(not verdict.standing.counts)
+        weight += (verdict.weight or 0.0) * hostile
+    names = {True: "attackers_out", False: "honest_out"}
+    found = {names[kind]: sum(each) / len(each) for kind, each in out.items() if each}
+    return found | {"attackers_weight": weight}
+
+
 def run_one(
     run_job: Runner,
     federation: Federation,
@@ -98,6 +112,8 @@ def run_one(
         record = evaluator(server_round, arrays)
         metrics.append({name: float(str(value)) for name, value in record.items()})
         report = reports[-1] if server_round else None
+        if report:
+            store.measure(server_round, "simulation", _truth(federation, report))
         on_tick(Tick(run, server_round, metrics[-1], report))
         return record
 
