@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fedguard import __version__
-from fedguard.cli import audit, db, operator
+from fedguard.cli import audit, db, monitoring, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
 from fedguard.cli.events import list_events
@@ -31,6 +31,7 @@ app = typer.Typer(
     "poisoning, see who hurts the model, and decide about them.",
 )
 SIMULATION, FEDERATION, STORE = "Simulate", "Run a federation", "A federation's store"
+MONITORING = "Monitor"
 app.command("simulate", rich_help_panel=SIMULATION)(simulate_scenario)
 app.command("scenarios", rich_help_panel=SIMULATION)(list_scenarios)
 app.command("rules", rich_help_panel=SIMULATION)(list_rules)
@@ -52,6 +53,8 @@ app.command("events", rich_help_panel=STORE)(list_events)
 for name, (command, text) in operator.commands().items():
     app.command(name, help=text, rich_help_panel=STORE)(command)
 app.command("replay", rich_help_panel=STORE)(replay_round)
+app.add_typer(monitoring.grafana, name="grafana", rich_help_panel=MONITORING)
+app.add_typer(monitoring.prometheus, name="prometheus", rich_help_panel=MONITORING)
 app.add_typer(audit.app, name="audit", rich_help_panel=STORE)
 app.add_typer(db.app, name="db", rich_help_panel=STORE)
 

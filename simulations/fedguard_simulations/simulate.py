@@ -83,9 +83,10 @@ def simulate(
     return Outcome(scenario, federation.data.name, runner, malicious, runs, versions())
 
 
-def _truth(federation: Federation, report: RoundReport) -> dict[str, float]:
+def _truth(federation: Federation, run: Run, report: RoundReport) -> dict[str, float]:
     """What only a simulation knows: the attackers' share, and who was put away rightly."""
-    attackers = {federation.name(client) for client in federation.malicious}
+    malicious = federation.malicious if run.attacked else ()
+    attackers = {federation.name(client) for client in malicious}
     out = {True: list[bool](), False: list[bool]()}
     weight = 0.0
     for verdict in report.verdicts:
@@ -113,7 +114,7 @@ def run_one(
         metrics.append({name: float(str(value)) for name, value in record.items()})
         report = reports[-1] if server_round else None
         if report:
-            store.measure(server_round, "simulation", _truth(federation, report))
+            store.measure(server_round, "simulation", _truth(federation, run, report))
         on_tick(Tick(run, server_round, metrics[-1], report))
         return record
 
