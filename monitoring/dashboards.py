@@ -211,7 +211,10 @@ def board(
         made.with_row(build.Row(name))
         for panel in panels:
             made.with_panel(panel)
-    return made.build()
+    done = made.build()
+    for place, panel in enumerate(done.panels or (), 1):
+        panel.id_val = place
+    return done
 
 
 def variable(name: str, label: str, query: str, several: bool = True) -> Any:

@@ -19,9 +19,7 @@ grafana = typer.Typer(no_args_is_help=True, help="Dashboards for Grafana.")
 prometheus = typer.Typer(
     no_args_is_help=True, help="Scraping, alert rules and routes for Prometheus and Alertmanager."
 )
-Folder = Annotated[
-    Path, typer.Argument(help="Where to write; files of the same name are replaced.")
-]
+Folder = Annotated[Path, typer.Argument(help="Where to write; files of these names are replaced.")]
 RUNBOOKS = "docs/runbooks"
 
 
@@ -43,9 +41,7 @@ def export_dashboards(
     ] = "http://127.0.0.1:9090",
     dashboards: Annotated[
         str | None,
-        typer.Option(
-            help="Where Grafana will find the dashboards; by default where they are written."
-        ),
+        typer.Option(help="Where Grafana finds them; by default where they are written."),
     ] = None,
 ) -> None:
     """Write five dashboards, and the provisioning files by which Grafana loads them.

@@ -26,6 +26,10 @@ class Policy:
     Suspicion is told; only with a `reputation` policy do rounds of evidence act. When fewer than a
     share `quorum` of the clients asked are admitted, the round is held. The `optimiser` turns the
     aggregate into the model's step; without one the aggregate is the step.
+
+    `smaller` are the same defence against one hostile client less, two less, and so on. Who is in
+    quarantine counts among the hostile clients that the defence is against: when so few updates are
+    left that it cannot run, the next smaller one does, down by as many as are in quarantine.
     """
 
     defence: Defence
@@ -34,6 +38,7 @@ class Policy:
     discovery_rate: float = 0.05
     quorum: float = 0.5
     optimiser: Optimiser | None = None
+    smaller: tuple[Defence, ...] = ()
 
     def __post_init__(self) -> None:
         """One scorer a family: a verdict has one score for each."""
@@ -44,6 +49,11 @@ class Policy:
             raise InvalidParameter(f"discovery_rate must lie in (0, 1), got {self.discovery_rate}")
         if not 0 <= self.quorum <= 1:
             raise InvalidParameter(f"quorum must lie in [0, 1], got {self.quorum}")
+        for other in self.smaller:
+            if other.kind != self.defence.kind:
+                raise InvalidParameter(
+                    f"{other.name} is not {self.defence.name} against fewer: it has other stages"
+                )
 
 
 def rehearse(

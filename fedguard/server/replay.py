@@ -31,15 +31,24 @@ class Inputs(NamedTuple):
     discovery_rate: float
     quorum: float
     optimiser: str | None = None
+    smaller: tuple[str, ...] = ()
 
     def policy(self, rules: Factories, scorers: Factories, optimisers: Factories) -> Policy:
         """The policy, made anew from named factories. Raises `UnknownName` for those not there."""
         made = [parse_expression(each, scorers, "scorer") for each in self.scorers]
-        defence = parse_expression(self.defence, rules, "rule")
+        defence, *smaller = (
+            parse_expression(each, rules, "rule") for each in (self.defence, *self.smaller)
+        )
         own = self.optimiser
         optimiser = parse_expression(own, optimisers, "server optimiser") if own else None
         return Policy(
-            defence, tuple(made), self.reputation, self.discovery_rate, self.quorum, optimiser
+            defence,
+            tuple(made),
+            self.reputation,
+            self.discovery_rate,
+            self.quorum,
+            optimiser,
+            tuple(smaller),
         )
 
 
@@ -49,7 +58,8 @@ def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], 
     def make() -> bytes:
         scorers = tuple(scorer.name for scorer in policy.scorers)
         optimiser = policy.optimiser.name if policy.optimiser else None
-        own = (policy.reputation, policy.discovery_rate, policy.quorum, optimiser)
+        smaller = tuple(each.name for each in policy.smaller)
+        own = (policy.reputation, policy.discovery_rate, policy.quorum, optimiser, smaller)
         return pack(Inputs(state, _in_memory(cohort), policy.defence.name, scorers, *own))
 
     return make

@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 
 from fedguard.blocks import blocks_of, one_blas_thread
-from fedguard.defence import Aggregate, Linear, Stage, aggregate, chain, stages_of
-from fedguard.errors import CannotAggregate
+from fedguard.defence import (
+    Aggregate,
+    Defence,
+    Linear,
+    Stage,
+    aggregate,
+    chain,
+    stages_of,
+)
+from fedguard.errors import CannotAggregate, TooFewUpdates
 from fedguard.probes import Statistics
 from fedguard.server.judged import Judged, judged, overruled
 from fedguard.server.policy import Policy
@@ -58,14 +66,15 @@ def _step(
     admitted = _admitted(seen, judgement) if seen else []
     held = judgement.held or _too_few(len(admitted), cohort, policy)
     outcome: Aggregate | str = held or NOBODY
+    defence = policy.defence
     if seen and not held:
-        outcome = _aggregate(policy, seen, admitted, judgement)
+        defence, outcome = _aggregate(policy, seen, admitted, judgement)
     outcome, optimiser = _stepped(policy, state, outcome)
     done("aggregate")
     result = outcome if isinstance(outcome, Aggregate) else None
     report = RoundReport(
         round=state.round + 1,
-        defence=policy.defence.name,
+        defence=defence.name,
         verdicts=tuple(_verdicts(cohort, seen, judgement, admitted, result)),
         held=outcome if isinstance(outcome, str) else None,
         norm=float(np.linalg.norm(result.vector.astype(np.float64))) if result else 0.0,
@@ -113,8 +122,8 @@ def _admitted(seen: Scored, judgement: Judged) -> list[int]:
 
 def _aggregate(
     policy: Policy, seen: Scored, admitted: list[int], judgement: Judged
-) -> Aggregate | str:
-    """The aggregate of the admitted rows, or why there is none."""
+) -> tuple[Defence, Aggregate | str]:
+    """The aggregate of the admitted rows and by what, or why there is none."""
     blocks, context, statistics = seen.blocks, seen.context, seen.statistics
     known: Statistics | None = statistics
     if len(admitted) < blocks.n:
@@ -122,15 +131,22 @@ def _aggregate(
         per_client = any(stage.keeps_rows for stage in stages_of(policy.defence))
         known = None if per_client else seen.known.take([*admitted, *own])
         blocks, context = blocks.take(admitted), context.take(admitted)
-    defence, state = policy.defence, seen.defence
     weights = np.array([judgement.weight(client) for client in context.clients])
-    if (weights < weights.max()).any():
-        defence, state = chain(_shortened(weights / weights.max()), defence), (None, *state)
-    try:
-        result = aggregate(defence, blocks, state, known, context)
-    except CannotAggregate as error:
-        return str(error)
-    return result if np.isfinite(result.vector).all() else "the aggregate is not finite"
+    shortened = _shortened(weights / weights.max()) if (weights < weights.max()).any() else None
+    away = sum(not judgement.of(client).standing.counts for client in seen.context.clients)
+    for defence in (policy.defence, *policy.smaller[:away]):
+        whole = chain(shortened, defence) if shortened else defence
+        state = (None, *seen.defence) if shortened else seen.defence
+        try:
+            result = aggregate(whole, blocks, state, known, context)
+        except TooFewUpdates as error:
+            told = str(error)
+            continue
+        except CannotAggregate as error:
+            return defence, str(error)
+        finite = np.isfinite(result.vector).all()
+        return defence, result if finite else "the aggregate is not finite"
+    return policy.defence, told
 
 
 def _stepped(

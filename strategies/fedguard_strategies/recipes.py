@@ -58,16 +58,23 @@ def standard_policy(
     """What to run when there is no reason to choose otherwise, against `f` hostile clients.
 
     Without a `defence`, `chain(arc(f), caf(f))`: it keeps the most accuracy in its worst case
-    (docs/defences.md). `false_quarantines` of honest clients are accepted per 1,000 client-rounds.
+    (docs/defences.md), and gets smaller when clients in quarantine leave too few for it.
+    `false_quarantines` of honest clients are accepted per 1,000 client-rounds.
     For `canaries` and `seed` see `standard_scorers`.
     """
+    smaller = () if defence else tuple(_by_default(less) for less in reversed(range(f)))
     return Policy(
-        defence or chain(arc(f), caf(f)),
+        defence or _by_default(f),
         standard_scorers(f, seed=seed, canaries=canaries),
         ReputationPolicy(f=f, false_quarantines=false_quarantines),
         quorum=quorum,
         optimiser=optimiser,
+        smaller=smaller,
     )
+
+
+def _by_default(f: int) -> Defence:
+    return chain(arc(f), caf(f))
 
 
 def configured_policy(settings: PolicySettings) -> Policy:

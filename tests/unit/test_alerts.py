@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from monitoring_files import FILES
 
-FILES = Path(str(files("fedguard.telemetry") / "files"))
 RULES = FILES / "prometheus" / "fedguard.rules.yml"
 ALERTMANAGER = FILES / "alertmanager" / "alertmanager.yml"
 TESTS = Path(__file__).parents[1] / "monitoring" / "fedguard.test.yml"

@@ -26,8 +26,11 @@ from fedguard import (
     chain,
     step,
 )
+from fedguard.errors import InvalidParameter
+from fedguard.server.replay import Inputs
 from fedguard.types import Array
-from fedguard_strategies.recipes import standard_scorers
+from fedguard_strategies.expressions import OPTIMISERS, RULES, SCORERS
+from fedguard_strategies.recipes import standard_policy, standard_scorers
 
 F, N, D = 3, 14, 300
 POLICY = Policy(chain(rules.arc(F), rules.caf(F)), standard_scorers(F), ReputationPolicy(f=F))
@@ -252,3 +255,38 @@ def test_zero_updates_are_copies_of_nobody() -> None:
     values[:5] = 0
     _, report, _ = step(State(), cohort(values), POLICY)
     assert len(report.admitted) == N
+
+
+def test_a_small_federation_goes_on_without_those_in_quarantine() -> None:
+    """Four honest of six: against two hostile five are needed, and the two are put away."""
+    state, defences, held = State(), list[str](), list[str | None]()
+    policy = standard_policy(2)
+    for number in range(1, 13):
+        values = negated(rows(number, 6), (4, 5))
+        _, report, state = step(state, cohort(values), policy)
+        defences.append(report.defence)
+        held.append(report.held)
+    away = [client for client, each in state.reputations.items() if not each.standing.counts]
+    assert away == ["c04", "c05"]
+    assert not any(held)
+    assert defences[0] == "chain(arc(f=2), caf(f=2))"
+    assert defences[-1] == "chain(arc(f=1), caf(f=1))"
+    fixed = replace(policy, smaller=())
+    _, report, _ = step(state, cohort(rows(13, 6)), fixed)
+    assert "needs at least 5" in str(report.held)
+    few = Cohort.of(cohort(rows(13, 6)).updates[3:])  # one honest client, and those two
+    _, report, _ = step(state, few, replace(policy, quorum=0.0))
+    assert report.defence == "chain(arc(f=0), caf(f=0))"
+    alone = Cohort.of(cohort(rows(13, 6)).updates[:2])  # nobody put away is there: f stays 2
+    _, report, _ = step(state, alone, policy)
+    assert "needs at least 5" in str(report.held)
+
+
+def test_smaller_defences_are_the_same_one() -> None:
+    with pytest.raises(InvalidParameter, match="other stages"):
+        Policy(rules.krum(2), smaller=(rules.mean(),))
+    inputs = Inputs(
+        State(), cohort(rows(1)), "krum(f=2)", (), None, 0.05, 0.5, None, ("krum(f=1)",)
+    )
+    made = inputs.policy(RULES, SCORERS, OPTIMISERS)
+    assert [each.name for each in (made.defence, *made.smaller)] == ["krum(f=2)", "krum(f=1)"]

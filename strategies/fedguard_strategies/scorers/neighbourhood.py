@@ -17,13 +17,17 @@ __all__ = ["neighbourhood"]
 def neighbourhood(f: int) -> Scorer:
     """Robust z of the mean distance to the n - f - 1 nearest others of the n rows that count.
 
+    Nobody is strange when those are not most of the others: two that are each other's
+    nearest have the same distance, so that a few rows have no spread to be measured by.
+
     Source: the neighbourhood of Krum, Blanchard et al., NeurIPS 2017, as distances
     """
     f_is_count(f)
 
     def score(rows: Statistics, among: Rows, seen: Any) -> Float64:
-        count = min(max(int(among.sum()) - f - 1, 1), int(among.sum()) - 1)
-        if count < 1:
+        others = int(among.sum()) - 1
+        count = others - f
+        if 2 * count <= others:
             return np.zeros(rows.n)
         apart = squared_distances(rows.gram)
         np.fill_diagonal(apart, np.inf)  # nobody is its own neighbour, in quarantine or not
