@@ -212,7 +212,10 @@ class NoStore(StoreUnavailable):
     """There is no store there yet."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(where, "there is none")
+        self.where, self.why = where, "there is none"
+        FedguardError.__init__(
+            self, f"there is no store {where}: say where by -s, or go to the federation's folder"
+        )
 
 
 class StoreTooNew(FedguardError):

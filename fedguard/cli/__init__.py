@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # they may hold passwords and keys
     help="Robust aggregation for federated learning on Flower: run a federation, simulate "
     "poisoning, see who hurts the model, and decide about them.",
 )
@@ -79,7 +80,7 @@ def main() -> None:
     try:
         app()
     except FedguardError as error:
-        Console(stderr=True).print(
+        Console(stderr=True, emoji=False).print(
             f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(2)

@@ -28,10 +28,14 @@ Key = Annotated[
 def _verifier(path: Path) -> Any:
     from fedguard.audit import Verifier
 
+    return Verifier(_text(path, "the public key"))
+
+
+def _text(path: Path, what: str) -> str:
     try:
-        return Verifier(path.read_text(encoding="utf8"))
-    except OSError as error:
-        raise ConfigError(f"the public key cannot be read: {error}") from None
+        return path.read_text(encoding="utf8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} cannot be read: {error}") from None
 
 
 @app.command("verify")
@@ -50,13 +54,13 @@ def verify_log(
     Exit code 1 when anything is not what the log says; each such thing is named. Whoever holds
     both store and key can write another log, so keep a checkpoint elsewhere and pass --witness.
     """
-    from fedguard.state.opening import KEY, files_of
+    from fedguard.state.opening import PUBLIC
     from fedguard.state.queries import sizes_of
     from fedguard.state.verifying import verify
 
     opened, console = to_read(store, federation, files), Console(highlight=False)
-    verifier = _verifier(key or files_of(store, files) / Path(KEY).with_suffix(".pub"))
-    kept = None if witness is None else verifier.opened(witness.read_text(encoding="utf8"))
+    verifier = _verifier(key or opened.blobs.folder.parent / PUBLIC)
+    kept = None if witness is None else verifier.opened(_text(witness, "the checkpoint"))
     found = verify(opened, verifier, kept)
     for what, why in found:
         console.print(f"[bold red]wrong[/]  {escape(what)}: {escape(why)}", soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
+from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, client_named, to_read
 
 __all__ = ["list_clients", "list_rounds", "show_client"]
 
@@ -66,10 +66,10 @@ def show_client(
     files: Files = None,
 ) -> None:
     """One client: its evidence in words, its scores over rounds, and what happened to it."""
-    from fedguard.state.queries import history_of, name_like
+    from fedguard.state.queries import history_of
 
     opened = to_read(store, federation, files)
-    row, past, told = history_of(opened, name_like(opened, client))
+    row, past, told = history_of(opened, client_named(opened, client))
     console = Console(highlight=False)
     console.print(
         Text(row.name, "bold"), _standing(row.standing), f"reputation {row.reputation:.2f}"

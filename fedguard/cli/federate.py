@@ -125,7 +125,7 @@ def resume(folder: Folder = HERE) -> None:
     from fedguard.deploy.following import done_in
     from fedguard.deploy.processes import listens
 
-    if not done_in(settings):
+    if not done_in(settings)[0]:
         raise ConfigError("the store holds no round yet: begin with fedguard up or fedguard run")
     here = settings.trial_nodes and not listens(settings.superlink.port, settings.address)
     (up if here else run)(folder)
@@ -257,45 +257,54 @@ def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
     from fedguard.deploy.following import done_in, follow
 
     log = settings.folder / "logs" / "run.log"
-    done, held = done_in(settings), list[str]()
-    if done:
-        console.print(f"{done} of {settings.rounds.count} rounds are done: going on")
+    (number, done), held, ran = done_in(settings), list[str](), 0
+    count = settings.rounds.count
+    if number:
+        apart = f", {number - done} were held" if number > done else ""
+        going = ": going on" if done < count else ""
+        console.print(f"{done} of {count} rounds are done{apart}{going}")
+    left = count - done
     program = start_run(settings.folder, settings.folder / settings.app, {}, log, env)
     try:
         for news in follow(settings, program):
             for event in news.events:
                 console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
             if news.round:
-                done = news.round.number
+                ran, done = ran + 1, done + (not news.round.held)
                 held = [*held, news.round.held] if news.round.held else []
-                _tell(console, news.round, settings.rounds.count)
+                _tell(console, news.round, f"{done} of {count}")
     finally:
         if program.running:  # Ctrl-C: its ServerApp would go on
             stop_run(log, env)
         program.stop()
-    return _ended(settings, console, program, done, held)
+    return _ended(settings, console, program, done, held, ran >= left)
 
 
-def _tell(console: Console, row: Any, count: int) -> None:
+def _tell(console: Console, row: Any, done: str) -> None:
     ended = f"[red]held[/]: {escape(row.held)}" if row.held else "[green]moved[/]"
     console.print(
-        f"round {row.number:>{len(str(count))}}/{count}  {row.admitted} admitted, {row.refused} "
-        f"refused, {row.suspected} suspected, {row.seconds or 0:.1f} s  {ended}"
+        f"round {row.number}  {done} done  {row.admitted} admitted, {row.refused} "
+        f"refused, {row.suspected} suspected, decided in {row.seconds or 0:.1f} s  {ended}"
     )
 
 
 def _ended(
-    settings: Settings, console: Console, program: Program, done: int, held: list[str]
+    settings: Settings, console: Console, program: Program, done: int, held: list[str], whole: bool
 ) -> int:
-    """The exit status; `held` are the reasons of the rounds held last, one after the other."""
-    retries = settings.rounds.retries
-    if held and retries is not None and len(held) > retries:
-        console.print(f"[red]held after round {done}[/]: {escape(held[-1])}", soft_wrap=True)
-        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
-        return HELD
-    if done >= settings.rounds.count:
+    """The exit status; `held` are the reasons of the rounds held last, one after the other.
+
+    The run is `whole` when it tried as many rounds as were left.
+    """
+    count, retries = settings.rounds.count, settings.rounds.retries
+    if done >= count:
         console.print(f"all {done} rounds are done; fedguard clients tells who took part how")
         return 0
-    console.print(f"[red]the run ended after round {done}[/]; {program.log} ends with:")
+    given_up = held and retries is not None and len(held) > retries
+    if given_up or whole:
+        why = f": {escape(held[-1])}" if held else ""
+        console.print(f"[red]held; {done} of {count} rounds are done[/]{why}", soft_wrap=True)
+        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
+        return HELD
+    console.print(f"[red]the run ended with {done} of {count} rounds[/]; {program.log} ends with:")
     console.print(escape(program.tail(12)), soft_wrap=True)
     return 1

@@ -13,10 +13,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from fedguard.cli.extras import extra
-from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, author, to_write
+from fedguard.cli.stores import (
+    DEFAULT,
+    HERE,
+    Federation,
+    Files,
+    Store,
+    author,
+    client_named,
+    name_in,
+    to_write,
+)
 from fedguard.errors import ConfigError
-from fedguard.identity import name_of_key
 from fedguard.reputation import Action, Override
 
 __all__ = ["commands"]
@@ -30,7 +38,9 @@ HELP = {
     Action.TRUST: "Count a client fully, whatever the evidence says.",
     Action.NOTE: "Write something down about a client; it changes nothing.",
 }
-Client = Annotated[str, typer.Argument(help="A client's name, or how it begins.")]
+Client = Annotated[
+    str, typer.Argument(help="A client's name, how it begins, or its key's .pub file.")
+]
 Note = Annotated[str, typer.Option("--note", "-m", help="Why; it stays in the audit log.")]
 Rounds = Annotated[int | None, typer.Option(min=1, help="End after so many rounds.")]
 Until = Annotated[str | None, typer.Option(help="End at a date or time: 2026-12-31T18:00.")]
@@ -58,11 +68,9 @@ def link_key(
     Reputation and history go on under the old name. While both keys take part, one of them is
     asked.
     """
-    from fedguard.state.queries import name_like
-
     opened = to_write(store, federation, files)
     new = _name_of_key(key)
-    old = new if client in (key, new) else name_like(opened, client)
+    old = new if client in (key, new) else client_named(opened, client)
     opened.override(Override(new, Action.LINK, note, author(), same_as=old))
     told = f"{new} stands for itself again" if new == old else f"{new} counts as {escape(old)}"
     Console(highlight=False).print(f"{told}: from round {opened.done + 1}")
@@ -100,16 +108,11 @@ def roll_back(
 
 def _name_of_key(key: str) -> str:
     """A client's name, given as it is or as the file with its public key."""
-    if not Path(key).is_file():
-        if not re.fullmatch(r"[0-9a-f]{16}|\d+", key):
-            raise ConfigError(f"{key} is neither a file with a public key nor a client's name")
-        return key
-    with extra("reading a key", "server"):
-        from fedguard.deploy.certificates import public_key_of
-    try:
-        return name_of_key(public_key_of(Path(key)))
-    except ValueError:
-        raise ConfigError(f"{key} is no public key: the file that ends in .pub is one") from None
+    if Path(key).is_file():
+        return name_in(Path(key))
+    if not re.fullmatch(r"[0-9a-f]{16}|\d+", key):
+        raise ConfigError(f"{key} is neither a file with a public key nor a client's name")
+    return key
 
 
 def _command(action: Action) -> Callable[..., None]:
@@ -122,19 +125,20 @@ def _command(action: Action) -> Callable[..., None]:
         federation: Federation = DEFAULT,
         files: Files = None,
     ) -> None:
-        from fedguard.state.queries import name_like
-
         opened = to_write(store, federation, files)
-        name = name_like(opened, client)
+        name = client_named(opened, client)
         if name in (links := opened.links()):
             raise ConfigError(f"{name} is a key of {links[name]}: give the order for that one")
         done = opened.done
         last = None if rounds is None else done + rounds
         override = Override(name, action, note, author(), last, _time(until))
         opened.override(override)
-        end = f", until round {last} is done" if last else f", until {until}" if until else ""
-        console = Console(highlight=False)
-        console.print(f"{action} {escape(name)}: counts from round {done + 1}{end}")
+        ends = [f"round {last} is done"] if last else []
+        end = (
+            f", until {' or '.join([*ends, *([until] if until else [])])}" if last or until else ""
+        )
+        told = f"{action} {escape(name)}: counts from round {done + 1}"
+        Console(highlight=False).print(f"{told}, until {end}" if end else told)
 
     def once(
         client: Client,
@@ -155,4 +159,7 @@ def _time(text: str | None) -> float | None:
         told = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"--until {text!r} is no time: write it as 2026-12-31T18:00") from None
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    end = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    if end <= time.time():
+        raise ConfigError(f"--until {text} is over: an order that ends in the past does nothing")
+    return end

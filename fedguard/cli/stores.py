@@ -9,11 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedguard.cli.extras import extra
+from fedguard.errors import ConfigError
+from fedguard.identity import name_of_key
 
 if TYPE_CHECKING:
     from fedguard.state.sql import SqlStore
 
-__all__ = ["DEFAULT", "HERE", "Federation", "Files", "Store", "author", "to_read", "to_write"]
+__all__ = [
+    "DEFAULT",
+    "HERE",
+    "Federation",
+    "Files",
+    "Store",
+    "author",
+    "client_named",
+    "name_in",
+    "to_read",
+    "to_write",
+]
 
 Store = Annotated[
     str,
@@ -52,13 +65,21 @@ def _where(store: str, federation: str, files: Path | None) -> tuple[str, str, P
     return settings.where, settings.federation, files or settings.own_files
 
 
+def _known(where: str, name: str) -> str:
+    """The federation asked for; if none was, the only one there is."""
+    from fedguard.state.opening import federations_in
+
+    there = federations_in(where) if name == DEFAULT else []
+    return there[0] if len(there) == 1 else name
+
+
 def to_read(store: str, federation: str, files: Path | None) -> SqlStore:
     """The store, without its key."""
     with extra("a store", "server"):
         from fedguard.state.opening import open_to_read
 
         where, name, own = _where(store, federation, files)
-        return open_to_read(where, name, files=own)
+        return open_to_read(where, _known(where, name), files=own)
 
 
 def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
@@ -67,8 +88,26 @@ def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
         from fedguard.state.opening import open_store, open_to_read
 
         where, name, own = _where(store, federation, files)
+        name = _known(where, name)
         open_to_read(where, name, files=own).close()  # nothing is made by a mistyped name
         return open_store(where, name, files=own)
+
+
+def client_named(opened: SqlStore, given: str) -> str:
+    """The client whose name begins with what was given, or whose public key the file holds."""
+    from fedguard.state.queries import name_like
+
+    return name_like(opened, name_in(Path(given)) if Path(given).is_file() else given)
+
+
+def name_in(path: Path) -> str:
+    """The client's name that follows from the public key in a file."""
+    with extra("reading a key", "server"):
+        from fedguard.deploy.certificates import public_key_of
+    try:
+        return name_of_key(public_key_of(path))
+    except ValueError:
+        raise ConfigError(f"{path} is no public key: the file that ends in .pub is one") from None
 
 
 def author() -> str:

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,11 @@ class _GrpcHealth:
         self._server = grpc.server(ThreadPoolExecutor(4))
         self._tell(False)  # until somebody looked
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
-        if not self._server.add_insecure_port(f"{host}:{port}"):
-            raise FedguardError(f"port {port} of {host} cannot be listened on")
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        with suppress(RuntimeError):  # of a port that somebody has
+            if self._server.add_insecure_port(f"{host}:{port}"):
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                return
+        raise ConfigError(f"port {port} of {host} cannot be listened on: serve.grpc_port")
 
     def __enter__(self) -> None:
         self._server.start()
@@ -139,10 +141,7 @@ class _GrpcHealth:
 @contextmanager
 def answering(app: FastAPI, host: str, port: int) -> Iterator[None]:
     """Answer from a thread of this process until this is left. Raises `ConfigError`."""
-    try:
-        listening = socket.create_server((host, port))
-    except OSError as error:
-        raise ConfigError(f"port {port} of {host} cannot be listened on: {error}") from None
+    listening = _listening(host, port, "take another port")
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
@@ -162,11 +161,21 @@ def serve(
     app = http_app(look, metrics, token)
     config = uvicorn.Config(
         app,
-        own.host,
-        own.http_port,
         log_level="warning",
         ssl_certfile=folder / own.certificate if own.certificate else None,
         ssl_keyfile=folder / own.key if own.key else None,
     )
-    with _GrpcHealth(own.host, own.grpc_port, look):
-        uvicorn.Server(config).run()
+    with (
+        _listening(own.host, own.http_port, "serve.http_port") as http,
+        _GrpcHealth(own.host, own.grpc_port, look),
+    ):
+        uvicorn.Server(config).run([http])
+
+
+def _listening(host: str, port: int, setting: str) -> socket.socket:
+    """A socket of a port. Raises `ConfigError`."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        told = f"port {port} of {host} cannot be listened on: {error.strerror}: {setting}"
+        raise ConfigError(told) from None

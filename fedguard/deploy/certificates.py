@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -111,8 +111,14 @@ def write_node_key(path: Path) -> None:
 
 
 def public_key_of(path: Path) -> bytes:
-    """The public key in a `.pub` file, as Flower tells a ServerApp of it: PEM."""
-    key = serialization.load_ssh_public_key(path.read_bytes())
+    """The public key in a `.pub` file, as Flower tells a ServerApp of it: PEM.
+
+    Raises `ValueError` for a file that holds none.
+    """
+    try:
+        key = serialization.load_ssh_public_key(path.read_bytes())
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
     return key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -11,8 +11,10 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from fedguard.deploy.certificates import certificate_in
 from fedguard.deploy.processes import listens
 from fedguard.deploy.settings import Settings, read_settings
 from fedguard.errors import FedguardError, NoStore, StoreUnavailable, UnknownName
+from fedguard.server.policy import rehearse
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
 
@@ -62,6 +65,8 @@ def examine(path: Path | None) -> Iterator[Check]:
         yield Check("settings", Level.BAD, str(error), "mend fedguard.toml, then ask again")
         return
     yield _settings(settings)
+    yield from _policy(settings)
+    yield from _ports(settings)
     yield _certificate(settings)
     yield from _secrets(settings)
     yield from _superlink(settings)
@@ -99,11 +104,42 @@ def _settings(settings: Settings) -> Check:
     return Check("settings", Level.GOOD, str(path))
 
 
+def _policy(settings: Settings) -> Iterator[Check]:
+    """That the defence is one, and has enough to go by."""
+    f, least = settings.policy.f, settings.rounds.min_nodes
+    try:
+        made = import_module("fedguard_strategies.recipes").configured_policy(settings.policy)
+        rehearse(made.defence, least)
+    except FedguardError as error:
+        yield Check("policy", Level.BAD, str(error), "policy.defence or policy.optimiser")
+        return
+    if least < 2 * f + 2:
+        told = f"rounds of {least} with f = {f}: too few to tell by distances who is strange"
+        yield Check("policy", Level.WARN, told, f"ask {2 * f + 2} nodes or more, or lower policy.f")
+        return
+    yield Check("policy", Level.GOOD, made.defence.name)
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    """One program a port; as many nodes as a trial's round waits for."""
+    own = settings.serve
+    ports = [settings.superlink.port, own.http_port, own.grpc_port]
+    if len(set(ports)) < len(ports):
+        told = f"superlink.port, serve.http_port and serve.grpc_port are {ports}"
+        yield Check("ports", Level.BAD, told, "give each program a port of its own")
+    least, trial = settings.rounds.min_nodes, settings.trial_nodes
+    if 0 < trial < least:
+        told = f"a trial has {trial} nodes, its rounds wait for {least}"
+        yield Check("ports", Level.WARN, told, "trial_nodes or rounds.min_nodes in fedguard.toml")
+
+
 def _certificate(settings: Settings) -> Check:
     what = "certificate"
     renew = "fedguard renew makes the next one, fedguard renew --switch uses it"
     try:
         found = certificate_in(settings.folder / "certificates")
+    except PermissionError as error:
+        return Check(what, Level.BAD, f"it cannot be read: {error}", "run it as the server's user")
     except (OSError, ValueError) as error:
         return Check(what, Level.BAD, f"it cannot be read: {error}", renew)
     if not (found.fits_key and found.signed_by_authority):
@@ -199,6 +235,13 @@ def _key(settings: Settings) -> Check:
     path = _key_of(settings)
     if path.exists():
         return Check("audit log", Level.GOOD, f"{path}; keep a copy elsewhere")
+    with (
+        suppress(FedguardError, OSError),
+        open_to_read(settings.where, settings.federation, files=settings.own_files) as store,
+    ):
+        if store.done:
+            told = f"{path} is gone, and the log was begun with it: no round can be committed"
+            return Check("audit log", Level.BAD, told, "put the key back from where it is kept")
     return Check("audit log", Level.WARN, "no key yet", "the first run makes it: back it up then")
 
 

@@ -37,19 +37,19 @@ def opened(settings: Settings) -> SqlStore | None:
         return None
 
 
-def done_in(settings: Settings) -> int:
-    """How many rounds are committed."""
+def done_in(settings: Settings) -> tuple[int, int]:
+    """How many rounds are committed, and how many of them were not held."""
     store = opened(settings)
     if store is None:
-        return 0
+        return 0, 0
     with store:
-        return store.done
+        return store.done, store.advanced
 
 
 def follow(settings: Settings, run: Program) -> Iterator[News]:
     """What happens in the store until the run's program ends; while it is away, nothing does."""
     store: SqlStore | None = None
-    done, place = done_in(settings), _last_event(settings)
+    (done, _), place = done_in(settings), _last_event(settings)
     running = True
     while running:
         running = run.running  # looked at before the store, so that its last round is told

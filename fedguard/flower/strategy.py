@@ -164,8 +164,9 @@ class GuardedStrategy(Strategy):
         """Run the rounds: Flower's own loop over a `GuardedGrid`. Arguments as in Flower.
 
         A store that holds models goes on where it stopped: from its newest model, with the rounds
-        that are left of `num_rounds`, numbered as if nothing had happened. Round 0 of the results
-        is then the last of those done before.
+        that are left of `num_rounds`, numbered as if nothing had happened. Rounds that were held
+        are not counted: the next run makes up for them. Round 0 of the results is then the last of
+        those done before.
         """
         layout = Layout.of(initial_arrays)  # refused before anyone trains on it
         if self.policy.optimiser and 2 * layout.d * layout.dtype.itemsize > LARGEST_STATE:
@@ -175,7 +176,7 @@ class GuardedStrategy(Strategy):
             )
         self._rehearse()
         arrays, self._done = self._resumed(initial_arrays)
-        left = max(num_rounds - self._done, 0)
+        left = max(num_rounds - self._rounds.advanced, 0)
         if self._done:
             log(INFO, "%s rounds are done, %s of %s are left", self._done, left, num_rounds)
         guarded = GuardedGrid(grid, arrays, self.policy.quorum, self._patience)

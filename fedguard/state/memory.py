@@ -58,6 +58,10 @@ class MemoryStore:
         return len(self._reports)
 
     @property
+    def advanced(self) -> int:
+        return sum(not each.held for each in self._reports)
+
+    @property
     def version(self) -> int:
         return max((each.round for each in self._reports if each.moved), default=0)
 

@@ -56,6 +56,10 @@ class PatientStore:
         return self._made(lambda: self._store.done)
 
     @property
+    def advanced(self) -> int:
+        return self._made(lambda: self._store.advanced)
+
+    @property
     def version(self) -> int:
         return self._made(lambda: self._store.version)
 

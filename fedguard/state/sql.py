@@ -130,6 +130,12 @@ class SqlStore:
             self.blobs.drop(name)
 
     @property
+    def advanced(self) -> int:
+        query = self._own(rounds, func.count()).where(rounds.c.held.is_(None))
+        with reading(self.engine) as connection:
+            return int(connection.scalars(query).one())
+
+    @property
     def version(self) -> int:
         moved = rounds.c.held.is_(None) & (rounds.c.norm > 0)
         query = self._own(rounds, func.max(rounds.c.number)).where(moved)

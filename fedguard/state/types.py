@@ -133,6 +133,10 @@ class StateStore(Protocol):
         """Rounds committed so far."""
 
     @property
+    def advanced(self) -> int:
+        """Of those, how many were not held."""
+
+    @property
     def version(self) -> int:
         """The last round that moved the model, 0 before one did."""
 

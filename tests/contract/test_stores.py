@@ -56,6 +56,15 @@ def fill(store: StateStore, count: int) -> None:
 
 def test_a_new_store_knows_nothing(opened: Opened) -> None:
     assert same(opened().load(), State())
+    assert (opened().done, opened().advanced, opened().version) == (0, 0, 0)
+
+
+def test_held_rounds_are_done_and_do_not_advance(opened: Opened) -> None:
+    store = opened()
+    fill(store, 1)
+    _, report, state = ROUNDS[1]
+    store.commit(state, replace(report, held="few", norm=0.0), 1)
+    assert (store.done, store.advanced, store.version) == (2, 1, 1)
 
 
 def test_what_was_committed_is_there_when_opened_again(opened: Opened) -> None:

@@ -108,11 +108,9 @@ class Prometheus:
 def until(true: Callable[[], Any], told: Callable[[], object], patience: float = 120.0) -> Any:
     """Wait for something to be so, and give what it is."""
     deadline = time.monotonic() + patience
-    began = time.monotonic()
     while not (found := true()):
         assert time.monotonic() < deadline, told()
         time.sleep(0.5)
-    print("TOOK", round(time.monotonic() - began, 1), flush=True)
     return found
 
 

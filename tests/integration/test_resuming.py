@@ -152,3 +152,16 @@ def test_the_next_run_begins_with_the_model_that_was_gone_back_to(tmp_path: Path
         assert opened.signer
         assert verify(opened, opened.signer.verifier) == []
         assert "operator.rollback" in [row.kind for row in events_since(opened)]
+
+
+def test_rounds_that_were_held_are_made_up_for(tmp_path: Path) -> None:
+    grid = FakeGrid([node(number) for number in range(5)])
+    strict = Policy(rules.krum(4))  # needs eleven
+    with open_store(str(tmp_path)) as store:
+        strategy = GuardedStrategy(strict, min_nodes=5, store=store, retries=None)
+        strategy.start(grid, model(), num_rounds=2, timeout=1.0)
+        assert (store.done, store.advanced) == (2, 0)
+    _, told = train(tmp_path, 2)
+    assert told == [2, 3, 4]
+    with open_store(str(tmp_path)) as store:
+        assert (store.done, store.advanced) == (4, 2)

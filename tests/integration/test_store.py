@@ -330,7 +330,7 @@ def test_an_order_given_in_a_process_of_its_own(folder: Path) -> None:
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="there is none"):
+    with pytest.raises(StoreUnavailable, match="there is no store"):
         open_to_read(str(tmp_path / "nowhere"))
     open_store(str(tmp_path / "store"), "one").close()
     with pytest.raises(UnknownName, match="did you mean 'one'"):

@@ -140,9 +140,17 @@ def test_what_a_run_ends_with(tmp_path: Path) -> None:
     settings = read_settings(made(tmp_path, written({"rounds.count": 5, "rounds.retries": 1})))
     program = Program("true", [sys.executable, "-c", ""], tmp_path / "log", {}, tmp_path)
     program.process.wait()
-    told = [(5, []), (5, ["few"]), (5, ["few", "few"]), (3, ["few"]), (3, [])]
-    found = [_ended(settings, Console(quiet=True), program, *each) for each in told]
-    assert found == [0, 0, 3, 1, 1]
+    ends: dict[tuple[int, tuple[str, ...], bool], int] = {
+        (5, (), True): 0,
+        (4, ("few",), True): 3,
+        (4, (), True): 3,  # held before, and the last one moved
+        (4, ("few", "few"), False): 3,
+        (3, ("few",), False): 1,
+        (3, (), False): 1,
+    }
+    for (done, held, whole), status in ends.items():
+        found = _ended(settings, Console(quiet=True), program, done, list(held), whole)
+        assert found == status
 
 
 def test_a_nodes_name_follows_from_its_key_file(tmp_path: Path) -> None:
