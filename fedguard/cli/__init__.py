@@ -12,7 +12,7 @@ from fedguard import __version__
 from fedguard.cli import audit, db, monitoring, operator
 from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
-from fedguard.cli.events import list_events
+from fedguard.cli.events import list_events, ship_events
 from fedguard.cli.federate import check_federation, init, probe, renew, resume, run, serve, up
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
@@ -54,6 +54,7 @@ app.command("events", rich_help_panel=STORE)(list_events)
 for name, (command, text) in operator.commands().items():
     app.command(name, help=text, rich_help_panel=STORE)(command)
 app.command("replay", rich_help_panel=STORE)(replay_round)
+app.command("ship", rich_help_panel=MONITORING)(ship_events)
 app.add_typer(monitoring.grafana, name="grafana", rich_help_panel=MONITORING)
 app.add_typer(monitoring.prometheus, name="prometheus", rich_help_panel=MONITORING)
 app.add_typer(audit.app, name="audit", rich_help_panel=STORE)
