@@ -24,7 +24,9 @@ from measuring import machine, resident
 from fedguard.reputation import Reputation
 from fedguard.state import State
 from fedguard.state.opening import open_store
-from fedguard.telemetry import Clients, Metrics, StoreCollector
+from fedguard.telemetry.collector import StoreCollector
+from fedguard.telemetry.exposition import Metrics
+from fedguard.telemetry.families import Clients
 from fedguard.types import RoundReport, Standing, Verdict
 
 CLIENTS, ROUNDS, SCRAPES = 10_000, 20, 20

@@ -140,7 +140,9 @@ def serve(folder: Folder = HERE) -> None:
     with extra("serving health", "server"):
         from fedguard.control.health import health_of
         from fedguard.control.health import serve as answer
-        from fedguard.telemetry import Clients, Metrics, StoreCollector
+        from fedguard.telemetry.collector import StoreCollector
+        from fedguard.telemetry.exposition import Metrics
+        from fedguard.telemetry.families import Clients
 
     own, where = settings.serve, (settings.where, settings.federation, settings.own_files)
     scheme = "https" if own.certificate else "http"

@@ -117,7 +117,8 @@ def _shown(store: str, port: int, console: Console) -> Iterator[None]:
     """Serve the metrics of all runs in a store."""
     with extra("serving metrics", "server"):
         from fedguard.control.health import Health, answering, http_app
-        from fedguard.telemetry import Metrics, StoreCollector
+        from fedguard.telemetry.collector import StoreCollector
+        from fedguard.telemetry.exposition import Metrics
 
     metrics = Metrics(StoreCollector(store))
     with answering(http_app(lambda: Health(True), metrics), "127.0.0.1", port):

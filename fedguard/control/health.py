@@ -22,7 +22,7 @@ from fedguard.deploy.settings import ServeSettings
 from fedguard.errors import ConfigError, FedguardError, NoStore
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
-from fedguard.telemetry import Metrics
+from fedguard.telemetry.exposition import Metrics
 
 __all__ = ["SERVICE", "Health", "answering", "health_of", "http_app", "serve"]
 

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -126,6 +126,18 @@ class ServeSettings(Section):
     )
 
 
+class LogSettings(Section):
+    """What the server tells of its rounds while they run."""
+
+    form: Literal["flower", "console", "json"] = Field(
+        "flower",
+        description="flower: Flower's own lines; console or json: with the round in each.",
+    )
+    traces: bool = Field(
+        False, description="OpenTelemetry spans, to OTEL_EXPORTER_OTLP_ENDPOINT: fedguard[otel]."
+    )
+
+
 class Settings(BaseSettings):
     """A federation. Paths are relative to the file's folder."""
 
@@ -148,6 +160,7 @@ class Settings(BaseSettings):
     keep: KeepSettings = KeepSettings()
     superlink: SuperLinkSettings = SuperLinkSettings()
     serve: ServeSettings = ServeSettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

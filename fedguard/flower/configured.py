@@ -9,10 +9,12 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
 from fedguard.deploy.settings import Settings
+from fedguard.errors import ConfigError
 from fedguard.flower.strategy import GuardedStrategy
 from fedguard.server import Policy
 from fedguard.state.opening import open_store
 from fedguard.state.sql import Retention
+from fedguard.telemetry import logs, traces
 
 __all__ = ["train"]
 
@@ -25,6 +27,10 @@ def train(
     `options` are those of a Flower strategy's `start`: `train_config`, `evaluate_fn` and the like.
     """
     rounds, keep = settings.rounds, settings.keep
+    if settings.log.form != "flower":
+        logs.set_up(settings.log.form, settings.federation)
+    if settings.log.traces:
+        _traced(settings.federation)
     retention = Retention(inputs=keep.inputs, verdicts=keep.verdicts)
     where = (settings.where, settings.federation)
     with open_store(*where, files=settings.own_files, retention=retention) as store:
@@ -43,3 +49,10 @@ def train(
         )
         options = {"num_rounds": rounds.count, "timeout": rounds.timeout, **options}
         return strategy.start(grid, initial_arrays, **options)
+
+
+def _traced(federation: str) -> None:
+    try:
+        traces.set_up(federation)
+    except ImportError as error:
+        raise ConfigError(f"log.traces needs fedguard[otel]: {error}") from None

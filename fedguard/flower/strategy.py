@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from logging import INFO, WARNING
@@ -38,7 +37,10 @@ from fedguard.flower.pulse import Pulse
 from fedguard.flower.spool import Spool
 from fedguard.sampling import f_of_sample
 from fedguard.server import Policy, commit_round, overruled, rehearse
+from fedguard.server.watch import StopWatch
 from fedguard.state import MemoryStore, PatientStore, Receipt, RoundRecord, StateStore
+from fedguard.telemetry.logs import in_round
+from fedguard.telemetry.traces import trace_round
 from fedguard.types import Cohort, RoundReport, Vector
 
 __all__ = ["GuardedStrategy"]
@@ -222,6 +224,7 @@ class GuardedStrategy(Strategy):
     ) -> Iterable[Message]:
         server_round += self._done
         self._model = arrays
+        in_round(server_round)
         self._pulse.at("waiting", server_round)
         named = self._who.named(self._who.waited_for(grid), self._rounds.links())
         self._asked = self._who.sample(named, "train", server_round)
@@ -255,16 +258,16 @@ class GuardedStrategy(Strategy):
             self._longest,
             self._arrays_key,
         )
-        began = time.perf_counter()
+        watch = StopWatch()
         updates, faults, receipts, told = intake.taken(self._pulse.counted(replies))
-        stages = {"collect": time.perf_counter() - began}
+        watch.lap("collect")
         self._pulse.at("deciding", server_round, len(self._asked), spool)
         vectors = {"model": base}
         if self._root:
             vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
         cohort = Cohort.of(updates, faults, vectors)
         moved: list[ArrayRecord] = []
-        record = RoundRecord(receipts=receipts, stages=stages)
+        record = RoundRecord(receipts=receipts)
 
         def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
             if vector is None:
@@ -276,8 +279,11 @@ class GuardedStrategy(Strategy):
             )
             return replace(record, model=name)
 
-        _, report = commit_round(self._rounds, cohort, self.policy, seal, begun=server_round - 1)
-        self._pulse.committed(self._rounds.commit_seconds)
+        _, report = commit_round(
+            self._rounds, cohort, self.policy, seal, begun=server_round - 1, watch=watch
+        )
+        self._pulse.committed(watch.laps["commit"])
+        trace_round(report, watch)
         self._tell(report)
         self._end_if_held(report)
         arrays = moved[0] if moved else None

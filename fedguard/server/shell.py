@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from fedguard.errors import StaleCommit
 from fedguard.server.policy import Policy
 from fedguard.server.replay import packed_inputs
 from fedguard.server.step import step
+from fedguard.server.watch import StopWatch
 from fedguard.state import RoundRecord, StateStore
 from fedguard.types import Cohort, RoundReport, Vector
 
@@ -28,15 +28,17 @@ def commit_round(
     policy: Policy,
     seal: Sealed = _nothing_more,
     begun: int | None = None,
+    watch: StopWatch | None = None,
 ) -> tuple[Vector | None, RoundReport]:
     """One round on what the store remembers, durable when this returns.
 
     `seal(vector, report)` writes the files that the round's record names, the new model among
     them, before the commit that names them. `begun` is how many rounds were committed when clients
     were asked: if it is another number by now, another server runs this federation, and what they
-    trained on is no longer the model. Raises `StaleCommit`.
+    trained on is no longer the model. Raises `StaleCommit`. A `watch` that runs already goes on.
     """
-    watch = StopWatch()
+    watch = watch or StopWatch()
+    before = watch.total
     state = store.load()
     if begun is not None and state.round != begun:
         raise StaleCommit(begun, state.round)
@@ -44,25 +46,8 @@ def commit_round(
     inputs = store.keep_inputs(packed_inputs(state, cohort, policy))
     record = seal(vector, report)
     watch.lap("save")
-    stages = {**record.stages, **watch.laps}
-    record = replace(record, inputs=inputs, seconds=watch.total, stages=stages)
+    seconds, stages = watch.total - before, dict(watch.laps)
+    record = replace(record, inputs=inputs, seconds=seconds, stages=stages)
     store.commit(after, report, state.round, record)
+    watch.lap("commit")
     return vector, report
-
-
-class StopWatch:
-    """Seconds since it was made, and of each part that was told to be over."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, part: str) -> None:
-        """What took the time since the last call."""
-        now = time.perf_counter()
-        self.laps[part] = now - self._last
-        self._last = now
-
-    @property
-    def total(self) -> float:
-        return time.perf_counter() - self._began

@@ -31,8 +31,6 @@ class PatientStore:
         self, store: StateStore, patience: float, tell: Callable[[StoreUnavailable], None]
     ) -> None:
         self._store, self._patience, self._tell = store, patience, tell
-        self.commit_seconds = 0.0
-        """What the last commit took, waiting for the database included."""
 
     def load(self) -> State:
         return self._made(self._store.load)
@@ -44,9 +42,7 @@ class PatientStore:
         expected_round: int,
         record: RoundRecord = RoundRecord(),  # noqa: B008  (frozen and empty)
     ) -> None:
-        began = time.perf_counter()
         self._made(lambda: self._store.commit(state, report, expected_round, record))
-        self.commit_seconds = time.perf_counter() - began
 
     def newest_model(self) -> Mapping[str, NDArray[Any]] | None:
         return self._made(self._store.newest_model)

@@ -27,8 +27,9 @@ from fedguard.reputation import Reputation
 from fedguard.state import State
 from fedguard.state.opening import open_store
 from fedguard.state.queries import rounds_of
-from fedguard.telemetry import Clients, Metrics, StoreCollector
-from fedguard.telemetry.families import shown_name
+from fedguard.telemetry.collector import StoreCollector
+from fedguard.telemetry.exposition import Metrics
+from fedguard.telemetry.families import Clients, shown_name
 from fedguard.types import RoundReport, Verdict
 
 HOSTILE = ('x"} 1\n', "\u202egnp.exe", "a" * 200, "<b>", "a name", "\\", "\x00", "")

@@ -46,6 +46,8 @@ ONLY_IMPORTER = {
     "cryptography": ("fedguard.audit", "fedguard.deploy"),
     "orjson": ("fedguard.canonical",),
     "prometheus_client": ("fedguard.telemetry",),
+    "structlog": ("fedguard.telemetry.logs",),
+    "opentelemetry": ("fedguard.telemetry.traces",),
     "msgpack": ("fedguard.state.codec",),
     "ray": ("fedguard.blocks.ray_shards",),
     "sqlalchemy": ("fedguard.state",),
