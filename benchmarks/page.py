@@ -244,6 +244,27 @@ def gate(data: dict[str, Any]) -> str:
     )
 
 
+def scrape(data: dict[str, Any]) -> str:
+    """What Prometheus's looks at a large federation cost."""
+    rows = [
+        [
+            f"{cell['shown']:,}",
+            "while rounds are committed" if cell["while_committing"] else "at rest",
+            *(f"{cell[name]:.2f} s" for name in ("first_s", "median_s", "slowest_s")),
+            f"{cell['megabytes']:.1f} MB",
+            f"{cell['peak_mb']} MB",
+            f"{cell['commit_s']:.2f} s",
+        ]
+        for cell in data["cells"]
+    ]
+    heads = ["Clients shown", "", "First scrape", "Median", "Slowest later", "Text"]
+    return (
+        f"`fedguard serve` on a store of {data['clients']:,} clients (`{data['command']}`), in a process of its own. After a round all clients "
+        "are read, otherwise nothing is. The last column is the median commit of such a round; the first row's was made with nobody looking.\n\n"
+        + table([*heads, "Peak memory", "Commit"], rows)
+    )
+
+
 def page(data: dict[str, Any]) -> str:
     found = Measured(data["aggregation"])
     told = data["aggregation"]["machine"]
@@ -310,6 +331,10 @@ n log² n for each coordinate.
 ## Through the gate
 
 {gate(data["gate"])}
+
+## A scrape
+
+{scrape(data["scrape"])}
 """
 
 
@@ -352,7 +377,7 @@ def main() -> None:
     measured, docs = Path(sys.argv[1]), Path(sys.argv[2])
     data = {
         name: json.loads((measured / f"{name}.json").read_text(encoding="utf8"))
-        for name in ("aggregation", "out_of_core", "store", "gate")
+        for name in ("aggregation", "out_of_core", "store", "gate", "scrape")
     }
     (docs / "benchmarks.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf8")
     (docs / "benchmarks.md").write_text(page(data), encoding="utf8")

@@ -271,6 +271,8 @@ def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
         for news in follow(settings, program):
             for event in news.events:
                 console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
+            if news.beat:
+                console.print(f"  {_waiting(news.beat, settings.rounds.min_nodes)}", style="dim")
             if news.round:
                 ran, done = ran + 1, done + (not news.round.held)
                 held = [*held, news.round.held] if news.round.held else []
@@ -280,6 +282,17 @@ def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
             stop_run(log, env)
         program.stop()
     return _ended(settings, console, program, done, held, ran >= left)
+
+
+def _waiting(beat: Any, least: int) -> str:
+    """What the server is at, in words."""
+    at = {
+        "waiting": f"waiting until {least} nodes are connected",
+        "training": f"{beat.replied} of {beat.asked} clients have replied",
+        "deciding": "deciding on the updates",
+        "evaluating": "measuring the model",
+    }
+    return f"… round {beat.round}: {at.get(beat.phase, beat.phase)}"
 
 
 def _tell(console: Console, row: Any, done: str) -> None:

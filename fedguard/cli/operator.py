@@ -88,13 +88,13 @@ def roll_back(
     For when the model was ruined or backdoored. The run must have ended: it holds its model.
     """
     from fedguard.state.models import read_model
-    from fedguard.state.queries import model_of, seconds_since_beat
+    from fedguard.state.queries import heartbeat_of, model_of
 
     opened = to_write(store, federation, files)
     if number > opened.done:
         raise ConfigError(f"round {number} is not done: {opened.done} are")
-    since = seconds_since_beat(opened, time.time())
-    if since is not None and since < LIVES:
+    beat = heartbeat_of(opened)
+    if beat and time.time() - beat.at < LIVES:
         raise ConfigError(
             "a run goes on, and would go on from the model it has: end it, then roll back"
         )

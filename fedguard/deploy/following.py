@@ -11,19 +11,25 @@ from fedguard.deploy.processes import Program
 from fedguard.deploy.settings import Settings
 from fedguard.errors import NoStore, StoreUnavailable, UnknownName
 from fedguard.state.opening import open_to_read
-from fedguard.state.queries import events_since, rounds_of
+from fedguard.state.queries import events_since, heartbeat_of, rounds_of
 from fedguard.state.sql import SqlStore
 
 __all__ = ["News", "done_in", "follow", "opened"]
 
 LOOK_EVERY = 0.5
+TELL_EVERY = 15.0
+"""Seconds after which it is told what the server waits for."""
 
 
 class News(NamedTuple):
-    """A row of `rounds` that is new, or None, and those of `events` since the news before."""
+    """A row of `rounds` that is new, or None, and those of `events` since the news before.
+
+    `beat` is the server's heartbeat, when there was nothing else for a while.
+    """
 
     round: Any
     events: list[Any]
+    beat: Any = None
 
 
 def opened(settings: Settings) -> SqlStore | None:
@@ -50,7 +56,7 @@ def follow(settings: Settings, run: Program) -> Iterator[News]:
     """What happens in the store until the run's program ends; while it is away, nothing does."""
     store: SqlStore | None = None
     (done, _), place = done_in(settings), _last_event(settings)
-    running = True
+    running, told = True, time.monotonic()
     while running:
         running = run.running  # looked at before the store, so that its last round is told
         with suppress(StoreUnavailable):
@@ -59,7 +65,11 @@ def follow(settings: Settings, run: Program) -> Iterator[News]:
                 for news in _since(store, done, place):
                     done = news.round.number if news.round else done
                     place = news.events[-1].id if news.events else place
+                    told = time.monotonic()
                     yield news
+                if time.monotonic() - told >= TELL_EVERY and (beat := heartbeat_of(store)):
+                    told = time.monotonic()
+                    yield News(None, [], beat)
         if running:
             time.sleep(LOOK_EVERY)
     if store:

@@ -19,11 +19,11 @@ __all__ = [
     "clients_of",
     "entry_of",
     "events_since",
+    "heartbeat_of",
     "history_of",
     "model_of",
     "name_like",
     "rounds_of",
-    "seconds_since_beat",
     "sizes_of",
     "told_of",
 ]
@@ -110,12 +110,12 @@ def model_of(store: SqlStore, number: int) -> tuple[int, str]:
     return found.number, found.model
 
 
-def seconds_since_beat(store: SqlStore, now: float) -> float | None:
-    """How long ago the server of a run that has not ended was heard of; None if none goes on."""
+def heartbeat_of(store: SqlStore) -> Any:
+    """The last heartbeat of a run that has not ended; None if none goes on."""
     beats = tables.heartbeats
     with reading(store.engine) as connection:
         row = connection.execute(select(beats).where(beats.c.federation == store.id)).first()
-    return None if row is None or row.phase == "ended" else float(now - row.at)
+    return None if row is None or row.phase == "ended" else row
 
 
 def told_of(store: SqlStore, number: int) -> tuple[dict[str, Any], str | None]:

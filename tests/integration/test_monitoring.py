@@ -38,17 +38,20 @@ QUARANTINED, HELD = "FedguardClientQuarantined", "FedguardRoundsHeld"
 INSTALLED = shutil.which("prometheus") and shutil.which("prometheus-alertmanager")
 
 
-def test_the_dashboards_are_what_their_code_says() -> None:
-    path = ROOT / "monitoring" / "dashboards.py"
-    if not path.exists():
-        pytest.skip("the code is not in the wheel")
-    spec = importlib.util.spec_from_file_location("dashboards", path)
+def module(name: str) -> Any:
+    """One of the programs beside the packages."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "monitoring" / f"{name}.py")
     assert spec
     assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["dashboards"] = module
-    spec.loader.exec_module(module)
-    assert module.generated() == {each.name: each.read_text(encoding="utf8") for each in BOARDS}
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_dashboards_are_what_their_code_says() -> None:
+    written = {each.name: each.read_text(encoding="utf8") for each in BOARDS}
+    assert module("dashboards").generated() == written
 
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
@@ -307,6 +310,9 @@ def test_who_is_on_call_sees_it_and_is_woken(tmp_path: Path) -> None:
             assert accuracy[1] > 0.8
             until(lambda: not empty(prometheus, min(bad)), lambda: empty(prometheus, min(bad)))
 
+            if where := os.environ.get("FEDGUARD_PICTURES"):
+                url = f"http://127.0.0.1:{prometheus_port}"
+                module("pictures").pictures(url, Path(where), min(bad))
             whole = len(got)
             for name in list(lab.nodes)[:3]:  # too few are left: rounds are held
                 lab.nodes[name].stop()
