@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,7 +26,7 @@ CONFIG = "FEDGUARD_CONFIG"
 SECRETS = "FEDGUARD_SECRETS"
 """And the folder of secrets: a file `fedguard_store` in it holds `store`."""
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, NONE = "127.0.0.1", "none"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -38,6 +38,12 @@ class Section(BaseModel):
     """A table of the file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        """TOML and the environment have no word for no value: it is "none"."""
+        return None if value == NONE else value
 
 
 class PolicySettings(Section):
@@ -255,11 +261,11 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
 def written(values: Mapping[str, Any]) -> str:
     """The file's text: every key with what it means, at `values` (dotted) or its default.
 
-    Keys whose value is none are there as comments.
+    Keys that are none by default are there as comments.
     """
     lines = [
         "# A federation's settings. FEDGUARD_KEY and FEDGUARD_SECTION__KEY in the",
-        "# environment win over them.",
+        '# environment win over them. No value is "none".',
     ]
     section = ""
     for key, told, default in _keys(Settings):
@@ -269,7 +275,9 @@ def written(values: Mapping[str, Any]) -> str:
             about = type(Settings.model_fields[own].default).__doc__ or ""
             lines += ["", f"# {about}", f"[{own}]"]
         value = values.get(key, default)
-        lines += [f"# {told}", f"# {name} =" if value is None else f"{name} = {_toml(value)}"]
+        given = NONE if value is None else value
+        line = f"# {name} =" if value is default is None else f"{name} = {_toml(given)}"
+        lines += [f"# {told}", line]
     return "\n".join(lines) + "\n"
 
 

@@ -160,7 +160,7 @@ def prepared(folder: Path) -> tuple[int, int]:
             "rounds.count": 10_000,
             "rounds.min_nodes": 3,
             "rounds.timeout": 20.0,
-            "rounds.retries": 1_000,
+            "rounds.retries": None,
             "rounds.patience": 15.0,
             "rounds.fraction_evaluate": 1.0,
             "superlink.port": ports[0],

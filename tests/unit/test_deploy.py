@@ -39,6 +39,9 @@ def test_what_is_written_is_read_and_every_key_is_told(tmp_path: Path) -> None:
     values = {"federation": "ward-7", "rounds.patience": 3.5, "superlink.names": ("a", "b")}
     settings = read_settings(made(tmp_path, written(values)))
     assert (settings.federation, settings.rounds.patience) == ("ward-7", 3.5)
+    assert settings.rounds.retries == 2
+    endless = read_settings(made(tmp_path, written({"rounds.retries": None})))
+    assert endless.rounds.retries is None
     assert settings.superlink.names == ("a", "b")
     assert settings.where == str(tmp_path / "store")
 
