@@ -84,7 +84,7 @@ class Client:
     """One client as it stands. What is of the last round is empty for who was not in it.
 
     `suspicion` is the most evidence that any family has gathered, as a share of what an alarm
-    takes.
+    takes. `told` are the scores as they are stored: of thousands of clients few are looked at.
     """
 
     name: str
@@ -94,10 +94,15 @@ class Client:
     participations: int
     last_round: int
     evidence: Mapping[str, float]
-    scores: Mapping[str, float]
+    told: str
     weight: float | None
     norm: float | None
     suspicion: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """By family, of the last round."""
+        return dict(from_json(self.told)) if self.told else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ class Monitor:
             row.participations,
             row.last_round,
             evidence,
-            from_json(row.scores) if took_part and row.scores else {},
+            (row.scores or "") if took_part else "",
             row.weight if took_part else None,
             row.norm if took_part else None,
             max(evidence.values(), default=0.0),

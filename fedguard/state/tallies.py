@@ -16,7 +16,7 @@ SCORE_BOUNDS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0)
 
 
 def tally_of(report: RoundReport) -> dict[str, Any]:
-    """Refusals by reason, and the scores of each family: how many in each bucket, and their sum.
+    """Refusals by reason; of each family's scores the buckets, the sum, and whose is highest.
 
     Scores below 0 are less strange than most and count as 0. The last bucket has no bound. Plain
     data.
@@ -26,15 +26,19 @@ def tally_of(report: RoundReport) -> dict[str, Any]:
     >>> other = Verdict("b", False, "replayed", scores={"direction": 99.0})
     >>> told = tally_of(RoundReport(1, "mean", (one, other)))
     >>> told["refused"], told["scores"]["direction"]
-    ({'replayed': 1}, {'counts': [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 'sum': 99.7})
+    ({'replayed': 1}, {'counts': [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 'sum': 99.7, 'worst': 'b'})
     """
     families = sorted({family for verdict in report.verdicts for family in verdict.scores})
     scores = {}
     for family in families:
-        told = [v.scores[family] for v in report.verdicts if family in v.scores]
-        values = np.clip(told, 0.0, None)
+        those = [verdict for verdict in report.verdicts if family in verdict.scores]
+        values = np.clip([verdict.scores[family] for verdict in those], 0.0, None)
         places = np.searchsorted(SCORE_BOUNDS, values)
         counts = np.bincount(places, minlength=len(SCORE_BOUNDS) + 1).tolist()
-        scores[family] = {"counts": counts, "sum": round(float(values.sum()), 4)}
+        scores[family] = {
+            "counts": counts,
+            "sum": round(float(values.sum()), 4),
+            "worst": those[int(values.argmax())].client,
+        }
     refused = Counter(verdict.reason for verdict in report.refused)
     return {"refused": dict(sorted(refused.items())), "scores": scores}

@@ -141,10 +141,11 @@ def _rounds(table: _Table, seen: Snapshot) -> None:
         table.counter("updates", told, own, count, verdict="refused", reason=reason)
     told = "Updates that looked suspicious in their round."
     table.counter("suspected_updates", told, own, totals.suspected)
-    worst = {family: _worst(seen, family) for family in totals.scores}
+    clients = {each.name: each for each in seen.clients}
     for family, counts in sorted(totals.scores.items()):
         told = "Anomaly scores of updates, robust z by family; below 0 counts as 0."
-        table.histogram("anomaly_score", told, own, counts, worst[family], family=family)
+        worst = _worst(seen, family, clients)
+        table.histogram("anomaly_score", told, own, counts, worst, family=family)
     told = "Deciding on a round and saving it, waiting for replies apart."
     table.histogram("round_duration_seconds", told, own, totals.seconds)
     for stage, counts in sorted(totals.stages.items()):
@@ -162,14 +163,16 @@ def _rounds(table: _Table, seen: Snapshot) -> None:
         table.gauge("last_round_refused", "Refused in it.", own, seen.last.refused)
 
 
-def _worst(seen: Snapshot, family: str) -> tuple[float, Exemplar] | None:
+def _worst(
+    seen: Snapshot, family: str, clients: Mapping[str, Client]
+) -> tuple[float, Exemplar] | None:
     """The strangest client of the last round."""
-    scored = [each for each in seen.clients if family in each.scores]
-    if not scored or not seen.last:
+    tally = (seen.last.tally or {}).get("scores", {}) if seen.last else {}
+    name = tally.get(family, {}).get("worst", "")
+    if name not in clients or family not in (scores := clients[name].scores):
         return None
-    worst = max(scored, key=lambda each: each.scores[family])
-    labels = {"client": shown_name(worst.name), "round": str(seen.last.number)}
-    score = max(worst.scores[family], 0.0)
+    labels = {"client": shown_name(name), "round": str(seen.last.number)}
+    score = max(scores[family], 0.0)
     return score, Exemplar(labels, score, seen.last.committed_at)
 
 

@@ -63,11 +63,18 @@ def test_extent_is_a_ratio_of_distances_to_the_median() -> None:
 
 
 def test_a_neighbourhood_is_of_others() -> None:
-    """On a line at 0, 1, 2, 3, 10, each with its two nearest others (f = 2)."""
+    """On a line at 0, 1, 2, 3, 10, each with its three nearest others (f = 1)."""
     rows = np.array([[0.0], [1], [2], [3], [10]])
-    means = np.array([1.5, 1.0, 1.0, 1.5, 7.5])
-    wanted = (means - 1.5) / (1.4826 * 0.5)
-    np.testing.assert_allclose(scores(neighbourhood(f=2), rows), wanted)
+    means = np.array([6.0, 4.0, 4.0, 6.0, 24.0]) / 3
+    wanted = (means - 2.0) / (1.4826 * 2 / 3)
+    np.testing.assert_allclose(scores(neighbourhood(f=1), rows), wanted)
+
+
+def test_few_neighbours_tell_nothing() -> None:
+    """Two of four others (f = 2): of 0, 1 and 9 the first two are each other's, and no spread."""
+    rows = np.array([[0.0], [1], [2], [3], [10]])
+    assert not scores(neighbourhood(f=2), rows).any()
+    assert not scores(neighbourhood(f=1), np.array([[0.0], [1], [9]])).any()
 
 
 def test_who_does_not_count_has_as_many_neighbours() -> None:

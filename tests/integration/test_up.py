@@ -27,7 +27,7 @@ from fedguard.state.models import manifest_of
 from fedguard.state.opening import open_to_read
 from fedguard.state.queries import rounds_of
 
-ROUNDS = 2
+ROUNDS = 3
 
 
 def fedguard(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -105,7 +105,7 @@ def test_a_trial_is_killed_and_goes_on(tmp_path: Path) -> None:
     assert f"all {ROUNDS} rounds are done" in done.stdout
     with open_to_read(settings.where, settings.federation) as store:
         rows = rounds_of(store, 10)
-        assert [row.number for row in rows] == [2, 1]
+        assert [row.number for row in rows] == [3, 2, 1]
         assert all(row.held is None and row.admitted == 3 for row in rows)
         model = load_file(store.blobs.path(manifest_of(store.blobs, rows[0].model)["model"]))
     assert accuracy(model) > 0.9
