@@ -1,4 +1,4 @@
-# fedguard: `make setup` once, then `make demo`. `make check` is what CI runs.
+# fedguard: `make setup` once, then `make demo`. CI runs `make check` and `make integration`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PEERS := build/peers
 MEASURED := build/benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
+.PHONY: help setup demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,8 +22,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup ## Train a federation under attack, undefended and defended, on Flower
 	$(BIN)/fedguard simulate scaled-negation --runner flower --out runs/demo
 
-test: setup ## Run the tests
-	$(BIN)/python -m pytest
+test: setup ## Run the tests, but for those that start a whole federation, Ray or the like
+	$(BIN)/python -m pytest -m "not slow"
+
+integration: setup ## Run those: SuperLinks, SuperNodes, Prometheus, Alertmanager, Ray (some ten minutes)
+	$(BIN)/python -m pytest -m slow
 
 lint: setup ## Check format and lint
 	$(BIN)/ruff format --check .
@@ -45,7 +48,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
 	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -m "not slow" tests/unit tests/golden tests/contract
 
-check: lint types test wheel-test ## Everything CI runs
+check: lint types test wheel-test ## Format, types, the quick tests here and on the built wheel
 
 fuzz: setup ## Throw arbitrary bytes at the gate for ten minutes, new ones each time
 	FEDGUARD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/property/test_fuzzing.py

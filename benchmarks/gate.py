@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ LIES = 10
 def upload(n: int, d: int, asked: Any) -> None:
     """The nodes, in a process of their own: the objects of each reply, by the number asked for."""
     honest = honest_update(d)
-    for client in iter(asked.recv, None):
+    for client in iter(partial(_asked, asked), None):
         own = np.random.default_rng(client).standard_normal(min(d, 65_536), np.float32)
         update = honest + 0.01 * np.resize(own, d)
         if client % LIES == 0:
@@ -64,6 +65,14 @@ def upload(n: int, d: int, asked: Any) -> None:
         for name, each in objects.items():
             asked.send_bytes(name.encode())
             asked.send_bytes(each.deflate())
+
+
+def _asked(pipe: Any) -> int | None:
+    """Whose reply is wanted; None when the server has ended."""
+    try:
+        return int(pipe.recv())
+    except EOFError:
+        return None
 
 
 def honest_update(d: int) -> NDArray[np.float32]:
