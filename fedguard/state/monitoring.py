@@ -23,6 +23,8 @@ from fedguard.types import Standing
 
 __all__ = ["SECONDS_BOUNDS", "Client", "Counts", "Monitor", "Snapshot", "Totals"]
 
+RECENT = 100
+"""Rounds in which the last measurement of a source is looked for."""
 SECONDS_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """Upper bounds of the buckets of durations."""
 
@@ -221,7 +223,8 @@ class Monitor:
 
     def _measured(self, connection: Connection) -> dict[tuple[str, str], float]:
         table = tables.measurements
-        mine = table.c.federation == self._store.id
+        recent = table.c.round >= self._read - RECENT
+        mine = (table.c.federation == self._store.id) & recent
         newest = (
             select(table.c.source, func.max(table.c.round).label("round"))
             .where(mine)
