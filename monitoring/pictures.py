@@ -109,7 +109,7 @@ def timeseries(axes: Any, panel: dict[str, Any], asked: Asked) -> None:
     axes.set_xlim(-SPAN, 0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} s")
     if 0 < len(axes.lines) < 12:
-        axes.legend(fontsize=6, loc="best", framealpha=0.3, labelcolor=INK)
+        axes.legend(fontsize=6, loc="best", facecolor=PANEL, edgecolor=FAINT, labelcolor=INK)
 
 
 def stat(axes: Any, panel: dict[str, Any], asked: Asked) -> None:
@@ -172,7 +172,9 @@ def timeline(axes: Any, panel: dict[str, Any], asked: Asked) -> None:
             axes.barh([0], [0], color=NAMED.get(told["color"], INK), label=told["text"] or level)
     axes.set_yticks(range(len(names)), names, size=6)
     axes.set_xlim(-SPAN, 0)
-    axes.legend(fontsize=6, ncols=5, loc="lower left", framealpha=0.3, labelcolor=INK)
+    axes.legend(
+        fontsize=6, ncols=5, loc="lower left", facecolor=PANEL, edgecolor=FAINT, labelcolor=INK
+    )
 
 
 def heatmap(axes: Any, panel: dict[str, Any], asked: Asked) -> None:
