@@ -12,6 +12,7 @@ import psutil
 from flwr.app import Message
 from flwr.common.logger import log
 
+from fedguard.errors import RunHeld
 from fedguard.flower.spool import Spool
 from fedguard.state import Heartbeat, StateStore
 
@@ -51,16 +52,25 @@ class Pulse:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Beat until this is left, and once more: that the run has ended."""
+        """Beat until this is left, and once more: whether the run has ended or failed.
+
+        One that gave up because rounds were held has ended as it should.
+        """
         thread = threading.Thread(target=self._beat_on, name="fedguard-pulse", daemon=True)
         self._over.clear()
         thread.start()
+        phase = "ended"
         try:
             yield
+        except RunHeld:
+            raise
+        except Exception:
+            phase = "failed"
+            raise
         finally:
             self._over.set()
             thread.join(self._every)
-            self.at("ended", self._now.round)
+            self.at(phase, self._now.round)
             self._beat()
 
     def _beat_on(self) -> None:

@@ -151,6 +151,7 @@ class Monitor:
             if own.rounds < self._read:  # another store lies there now, such as an older back-up
                 self._totals, self._read, self._in_a_row = Totals(), 0, 0
             if own.rounds > self._read or not self._sizes:
+                self._sizes = {}  # until all of it was read: a look that fails is made again
                 self._count(connection)
                 self._clients = self._those(connection)
                 self._sizes = bytes_of(self._store)

@@ -22,9 +22,11 @@ from rounds import POLICY, cohort, rounds
 import fedguard_strategies as rules
 from fedguard import Policy, Standing, commit_round
 from fedguard.control.health import Health, http_app
+from fedguard.errors import RunHeld, StoreUnavailable
 from fedguard.flower import GuardedStrategy
 from fedguard.reputation import Reputation
 from fedguard.state import State
+from fedguard.state.monitoring import Monitor
 from fedguard.state.opening import open_store
 from fedguard.state.queries import rounds_of
 from fedguard.telemetry.collector import StoreCollector
@@ -281,6 +283,42 @@ def test_the_server_tells_what_it_does_and_what_was_measured(tmp_path: Path) -> 
     assert (one(metrics, "commit_duration_seconds") or 0) > 0
     assert (one(metrics, "server_memory_bytes") or 0) > 1e6
     assert ("training",) in told
+
+
+def test_a_run_that_failed_is_not_told_as_ended(tmp_path: Path) -> None:
+    """Its last heartbeat grows old, and whoever is on call is woken."""
+    metrics = Metrics(StoreCollector(str(tmp_path)))
+
+    def broken(number: int, arrays: Any) -> MetricRecord:
+        raise OSError("the test set is gone")
+
+    with open_store(str(tmp_path)) as store:
+        for policy, evaluate, error in (
+            (Policy(rules.mean()), broken, OSError),
+            (Policy(rules.krum(9)), None, RunHeld),
+        ):
+            strategy = GuardedStrategy(policy, min_nodes=2, store=store, retries=0)
+            grid = FakeGrid([answer(shifted(1.0)), answer(shifted(2.0))])
+            with pytest.raises(error):
+                strategy.start(grid, model(), num_rounds=2, evaluate_fn=evaluate)
+            assert one(metrics, "server_running") == (error is OSError)
+
+
+def test_a_look_that_failed_half_way_is_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics(StoreCollector(str(folder)))
+    before = samples(metrics)
+    with open_store(str(folder)) as store:
+        commit_round(store, cohort(5), POLICY)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("it", "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitor, "_those", away)
+        assert one(metrics, "store_up") == 0
+    assert samples(metrics) == samples(Metrics(StoreCollector(str(folder)))) != before
 
 
 def test_measurements_that_are_no_numbers_or_too_many_are_left_out(tmp_path: Path) -> None:
