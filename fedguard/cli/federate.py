@@ -229,8 +229,10 @@ def check_federation(folder: Folder = HERE) -> None:
 
 
 def _stop_by_signal() -> None:
-    """Let SIGTERM stop what was started, as Ctrl-C does."""
+    """Let SIGTERM and a terminal that closes stop what was started, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it is to go on
+        signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
 
 
 def _settings(folder: Path) -> Settings:

@@ -101,6 +101,9 @@ def _settings(settings: Settings) -> Check:
     if settings.rounds.min_nodes < needed:
         told = f"rounds of {settings.rounds.min_nodes} nodes cannot bear f = {settings.policy.f}"
         return Check("settings", Level.BAD, told, f"rounds.min_nodes must be {needed} at least")
+    if settings.rounds.patience is None:
+        told = f"one client that is silent holds every round up for {settings.rounds.timeout:g} s"
+        return Check("settings", Level.WARN, told, "set rounds.patience")
     return Check("settings", Level.GOOD, str(path))
 
 
@@ -160,7 +163,7 @@ def _secrets(settings: Settings) -> Iterator[Check]:
     """Nobody else may read what is secret."""
     folder, audit = settings.folder, _key_of(settings)
     keys = [path for path in sorted((folder / "keys").glob("*")) if path.suffix != ".pub"]
-    paths = [folder / "certificates" / "server.key", audit, *keys]
+    paths = [settings.path, folder / "certificates" / "server.key", audit, *keys]
     found = [path for path in paths if path.exists()]
     open_to_all = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in open_to_all:

@@ -35,7 +35,7 @@ def make_folder(folder: Path, values: Mapping[str, Any]) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f".{FILE}.new"
     seed = values.get("policy.seed", secrets.randbits(32))
-    new.write_text(written({**values, "policy.seed": seed}), encoding="utf8")
+    write_secret(new, written({**values, "policy.seed": seed}).encode())
     try:
         read_settings(new)
     except ConfigError:

@@ -76,7 +76,7 @@ class RoundSettings(Section):
     fraction_evaluate: Share = Field(1.0, description="Share that measures the model after it.")
     timeout: Seconds = Field(3600.0, description="Seconds until a round ends without the rest.")
     patience: Seconds | None = Field(
-        None, description="Seconds for the others once the quorum has replied; none: no limit."
+        300.0, description="Seconds for the others once the quorum has replied; none: no limit."
     )
     retries: Count | None = Field(
         2, description="Held rounds in a row that are tried again before the run ends."

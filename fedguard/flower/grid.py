@@ -21,6 +21,8 @@ from fedguard.flower.wire import Allowance, Parcel, TooLarge, wire_of
 __all__ = ["GridAround", "GridFault", "GuardedGrid"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0
+PAUSES = 1.0, 2.0, 4.0, 8.0
+"""Seconds between questions to a SuperLink that does not answer."""
 TELL_EVERY = 10.0
 """Seconds between words on how many have replied."""
 FAULTS: dict[type[Exception], str] = {TooLarge: "too-large", ObjectPullError: "incomplete"}
@@ -158,8 +160,22 @@ class GuardedGrid(GridAround):
                     log(WARNING, "the reply of node %s came too late", message.metadata.dst_node_id)
                     parcel.opened()
 
+    def get_nodes(self) -> Iterable[Any]:
+        """The nodes there are; a SuperLink that does not answer is asked again for a while."""
+        for pause in PAUSES:
+            try:
+                return self._grid.get_nodes()
+            except httpx.HTTPError as error:
+                log(WARNING, "the SuperLink does not tell of its nodes: %s", error)
+                time.sleep(pause)
+        return self._grid.get_nodes()
+
     def _push(self, message: Message) -> str | None:
-        ids = list(self._grid.push_messages([message]))
+        try:
+            ids = list(self._grid.push_messages([message]))
+        except httpx.HTTPError as error:  # it may have it for all that: not sent twice
+            log(WARNING, "node %s could not be asked: %s", message.metadata.dst_node_id, error)
+            return None
         return ids[0] if ids else None
 
     def _pull(self, message_id: str, asked: Message, parcels: dict[str, Parcel]) -> Message | None:
@@ -174,6 +190,8 @@ class GuardedGrid(GridAround):
         except httpx.HTTPError as error:  # the SuperLink's, not the node's
             log(WARNING, "the SuperLink does not answer: %s", error)
             return None
+        except MemoryError:  # the server's, whatever was being read
+            raise
         except Exception as error:  # a hostile reply may raise anything while it is inflated
             fault = next(
                 (name for kind, name in FAULTS.items() if isinstance(error, kind)), "unreadable"

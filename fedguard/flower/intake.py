@@ -48,7 +48,8 @@ class Intake:
 
         Of each update its receipt and the numbers its client reports, too.
 
-        Raises `StoreUnavailable`, or `OSError` when the disk is full: that is no client's fault.
+        Raises `StoreUnavailable`, `MemoryError`, or `OSError` when the disk is full: that is no
+        client's fault.
         """
         version = self.store.version
         silent, receipts = dict(self.asked), dict[str, Receipt]()
@@ -79,6 +80,8 @@ class Intake:
             claim, numbers = claimed_examples(content), reported_metrics(content)
         except Unusable as error:
             return Fault(client, error.reason, error.detail[:LONGEST_DETAIL])
+        except MemoryError:  # the server's, whatever was being read
+            raise
         except Exception as error:  # the reply's fields may be of any type
             return Fault(client, "unreadable", repr(error)[:LONGEST_DETAIL])
         before = self.store.sent_before([receipt.sha256], version)

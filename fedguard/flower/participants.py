@@ -31,7 +31,7 @@ class Participants:
     """How nodes are chosen: by the clients' names, so that node ids do not matter.
 
     A round waits until there are `min_nodes`, for `timeout` seconds at most, and asks the share
-    `fractions[purpose]` of them, at least `least[purpose]`.
+    `fractions[purpose]` of them, at least `least[purpose]`. Without a `seed` nobody can tell whom.
     """
 
     min_nodes: int
@@ -39,7 +39,7 @@ class Participants:
     timeout: float
     fractions: Mapping[str, float]
     name_of: Callable[[Any], str]
-    seed: int
+    seed: int | None
 
     def __post_init__(self) -> None:
         """Raises `InvalidParameter`."""
@@ -75,6 +75,7 @@ class Participants:
         names = sorted(named.items())
         share = int(self.fractions[purpose] * len(names))
         count = min(max(share, self.least[purpose]), len(names))
-        rng = np.random.default_rng([self.seed, server_round, purpose == "train"])
+        own = None if self.seed is None else [self.seed, server_round, purpose == "train"]
+        rng = np.random.default_rng(own)
         chosen = sorted(rng.choice(len(names), count, replace=False)) if names else []
         return {names[i][1]: names[i][0] for i in chosen}

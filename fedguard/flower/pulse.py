@@ -64,7 +64,7 @@ class Pulse:
             yield
         except RunHeld:
             raise
-        except Exception:
+        except BaseException:  # stopped from outside, too
             phase = "failed"
             raise
         finally:

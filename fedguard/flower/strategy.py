@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from logging import INFO, WARNING
@@ -93,6 +94,9 @@ class GuardedStrategy(Strategy):
     model on clean data of the server's own and returns it; only rules and scorers that say so need
     it (FLTrust, behaviour). `proximal_mu` goes to clients as Flower's FedProx sends it.
 
+    Who is asked nobody can tell beforehand; with a `seed`, which must then be a secret, it is drawn
+    again in the same way.
+
     Source: the message API of flwr.serverapp.strategy
     """
 
@@ -114,7 +118,7 @@ class GuardedStrategy(Strategy):
         on_round: Callable[[RoundReport], None] = _ignore,
         root: Callable[[ArrayRecord, int], ArrayRecord] | None = None,
         proximal_mu: float | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         patience: float | None = None,
         longest: float | None = None,
         memory: int = 4 << 30,
@@ -288,7 +292,7 @@ class GuardedStrategy(Strategy):
         self._end_if_held(report)
         arrays = moved[0] if moved else None
         metrics: MetricRecordContent = {
-            **pooled([told[client] for client in report.admitted]),
+            **pooled([told[client] for client in report.admitted], len(report.admitted)),
             "admitted": len(report.admitted),
             "refused": len(report.refused),
             "suspected": len(report.suspects),
@@ -314,13 +318,14 @@ class GuardedStrategy(Strategy):
         """What those in good standing report, pooled; no weights."""
         known = overruled(self._rounds.load())
         out = {client for client, each in known.items() if not each.standing.counts}
+        asked = {node for node, client in self._evaluating.items() if client not in out}
         answers = [
             reported_metrics(reply.content)
             for reply in replies
-            if reply.has_content() and self._evaluating.get(reply.metadata.src_node_id) not in out
+            if reply.has_content() and reply.metadata.src_node_id in asked
         ]
-        told: MetricRecordContent = {**pooled(answers)}
-        self._rounds.measure(server_round + self._done, "clients", pooled(answers))
+        told: MetricRecordContent = {**pooled(answers, len(asked))}
+        self._rounds.measure(server_round + self._done, "clients", pooled(answers, len(asked)))
         return MetricRecord(told) if told else None
 
     def _messages(
@@ -332,6 +337,7 @@ class GuardedStrategy(Strategy):
         kind: str,
     ) -> list[Message]:
         config["server-round"] = server_round
+        config["nonce"] = secrets.token_hex(16)  # else a node could upload it first, falsified
         record = RecordDict({self._arrays_key: arrays, self._config_key: config})
         return [Message(record, node_id, kind) for node_id in asked]
 

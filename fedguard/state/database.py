@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Update, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+)
 
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError, StoreUnavailable
 
-__all__ = ["SQLITE", "engine_of", "execute_many", "reading", "writing"]
+__all__ = ["SQLITE", "engine_of", "execute_many", "reading", "without_secrets", "writing"]
 
 SQLITE = "sqlite"
 """The dialect's name."""
 
+NOT_THE_STORE = DataError, IntegrityError
+"""Errors of a value, which fails again however long one waits."""
 SQLITE_SETTINGS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a committed round outlives a power cut
@@ -33,7 +42,7 @@ def engine_of(url: str) -> Engine:
         engine = create_engine(url, json_serializer=_spelt, json_deserializer=from_json)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(
-            f"{url.partition('@')[2] or url!r} is no database that can be used: {error}; write "
+            f"{without_secrets(url)} is no database that can be used: {error}; write "
             "sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME with fedguard[postgres]"
         ) from None
     if engine.dialect.name == SQLITE:
@@ -89,8 +98,26 @@ def execute_many(
 
 @contextmanager
 def _told(engine: Engine) -> Iterator[None]:
+    """What waiting or the operator can mend is the store's; a wrong value stays wrong."""
     try:
         yield
     except DBAPIError as error:
-        shown = engine.url.render_as_string(hide_password=True)
+        if isinstance(error, NOT_THE_STORE):
+            raise
+        shown = without_secrets(engine.url.render_as_string(hide_password=False))
         raise StoreUnavailable(shown, str(error.orig).strip()) from error
+
+
+def without_secrets(url: str) -> str:
+    """A database's URL without who logs in and how; of one that is malformed the kind alone.
+
+    >>> without_secrets("postgresql+psycopg://me:secret@db.example/fed?sslmode=require")
+    'postgresql+psycopg://db.example/fed'
+    >>> without_secrets("postgresql+psycopg://me:sec@ret@db.example/fed")
+    'postgresql+psycopg://…'
+    """
+    kind, _, rest = url.partition("://")
+    if kind == SQLITE or not rest:
+        return url if kind == SQLITE else "what was given"
+    plain = re.fullmatch(r"(?:[^@?/]*@)?([^@?]*)(?:\?[^@]*)?", rest)
+    return f"{kind}://{plain[1] if plain else '…'}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from fedguard.reputation import Action, Override
-from fedguard.state.tables import overrides
+from fedguard.state.tables import overrides, rounds
 
-__all__ = ["links_in", "orders_in", "rollback_in"]
+__all__ = ["links_in", "orders_in", "rollback_in", "undone_in"]
 
 
 def orders_in(
@@ -31,6 +31,19 @@ def rollback_in(connection: Connection, federation: int) -> tuple[str | None, in
     """The manifest of the model gone back to last, and the last round done before that."""
     rows = _rows(connection, federation, [str(Action.ROLLBACK)])
     return (rows[-1].same_as, rows[-1].until_round) if rows else (None, 0)
+
+
+def undone_in(connection: Connection, federation: int) -> list[range]:
+    """The rounds that each roll-back took back: those after the model it went back to."""
+    undone = []
+    for order in _rows(connection, federation, [str(Action.ROLLBACK)]):
+        made = (rounds.c.federation == federation) & (rounds.c.model == order.same_as)
+        earlier = select(func.max(rounds.c.number)).where(
+            made, rounds.c.number <= order.until_round
+        )
+        kept = connection.scalars(earlier).one() or 0
+        undone.append(range(kept + 1, order.until_round + 1))
+    return undone
 
 
 def _rows(connection: Connection, federation: int, actions: list[str]) -> list[Row[Any]]:

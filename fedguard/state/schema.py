@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from fedguard.errors import NoStore, StoreTooNew, StoreTooOld
-from fedguard.state.database import reading
+from fedguard.state.database import reading, without_secrets
 
 __all__ = ["check", "revision_of", "upgrade"]
 
@@ -42,7 +42,7 @@ def check(engine: Engine, make: bool) -> None:
 
     Without `make`, `StoreUnavailable` where there are none.
     """
-    where = engine.url.render_as_string(hide_password=True)
+    where = without_secrets(engine.url.render_as_string(hide_password=False))
     scripts = ScriptDirectory.from_config(_config(engine))
     newest, found = scripts.get_current_head() or "", revision_of(engine)
     if found == newest:

@@ -8,31 +8,28 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from fedguard.audit import Signer
-from fedguard.canonical import to_json
 from fedguard.errors import MissingKey, StaleCommit, UnknownName
 from fedguard.events import Event, events_of
 from fedguard.reputation import Action, Override, Reputation
 from fedguard.reputation.overrides import followed
-from fedguard.state import tables
+from fedguard.state import progress, tables
 from fedguard.state.blobs import Blobs, sha256_of
 from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
 from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
-from fedguard.state.orders import links_in, orders_in, rollback_in
-from fedguard.state.tallies import tally_of
+from fedguard.state.orders import links_in, orders_in
+from fedguard.state.rows import CLIENT, client_row, round_row, verdict_row
 from fedguard.state.types import Heartbeat, RoundRecord, State
-from fedguard.types import RoundReport, Verdict
+from fedguard.types import RoundReport
 
 __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
 federations, clients, rounds = tables.federations, tables.clients, tables.rounds
 INPUTS = ".inputs"
-CLIENT = ("participations", "standing", "since", "reputation")
-"""Of a client's reputation, the columns of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +128,17 @@ class SqlStore:
 
     @property
     def advanced(self) -> int:
-        query = self._own(rounds, func.count()).where(rounds.c.held.is_(None))
         with reading(self.engine) as connection:
-            return int(connection.scalars(query).one())
+            return progress.advanced(connection, self.id)
 
     @property
     def version(self) -> int:
-        moved = rounds.c.held.is_(None) & (rounds.c.norm > 0)
-        query = self._own(rounds, func.max(rounds.c.number)).where(moved)
         with reading(self.engine) as connection:
-            return int(connection.scalars(query).one() or 0)
+            return progress.version(connection, self.id)
 
     def sent_before(self, digests: Collection[str], version: int) -> Mapping[str, int]:
-        table = tables.verdicts
-        query = (
-            self._own(table, table.c.sha256, func.min(table.c.round))
-            .where(table.c.sha256.in_(digests), table.c.model_version < version)
-            .group_by(table.c.sha256)
-        )
         with reading(self.engine) as connection:
-            return {digest: number for digest, number in connection.execute(query)}  # noqa: C416
+            return progress.sent_before(connection, self.id, digests, version)
 
     def override(self, override: Override) -> None:
         now = self._clock()
@@ -194,11 +182,8 @@ class SqlStore:
 
     def last_model(self) -> str | None:
         """The manifest of the newest model, for who goes on from it."""
-        query = self._own(rounds, rounds.c.model).where(rounds.c.model.is_not(None))
         with reading(self.engine) as connection:
-            back, done = rollback_in(connection, self.id)
-            newer = query.where(rounds.c.number > done).order_by(rounds.c.number.desc())
-            return connection.scalars(newer.limit(1)).first() or back
+            return progress.last_model(connection, self.id)
 
     def _own(self, table: Any, *columns: Any) -> Any:
         """A selection of this federation's rows."""
@@ -246,21 +231,10 @@ class SqlStore:
         connection.execute(
             insert(rounds).values(
                 federation=self.id,
-                number=report.round,
                 committed_at=now,
-                seconds=record.seconds,
-                defence=report.defence,
-                held=report.held,
-                norm=report.norm,
-                admitted=len(report.admitted),
-                refused=len(report.refused),
-                suspected=len(report.suspects),
                 entry=place,
                 report=digest,
-                model=record.model,
-                inputs=record.inputs,
-                stages=dict(record.stages),
-                tally=tally_of(report),
+                **round_row(report, record),
             )
         )
 
@@ -273,7 +247,7 @@ class SqlStore:
             [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
         )
         fresh, columns = Reputation(), ("last_round", *CLIENT)
-        rows = {name: (report.round, *_of_client(reputations.get(name, fresh))) for name in names}
+        rows = {name: (report.round, *client_row(reputations.get(name, fresh))) for name in names}
         whose = {"federation": self.id, "first_round": report.round}
         new = [
             whose | {"name": name} | dict(zip(columns, row, strict=True))
@@ -308,7 +282,7 @@ class SqlStore:
     ) -> None:
         rows = [
             {"federation": self.id, "round": report.round, "client": ids[verdict.client]}
-            | _verdict_row(verdict, record)
+            | verdict_row(verdict, record)
             for verdict in report.verdicts
         ]
         execute_many(connection, insert(tables.verdicts), rows)
@@ -349,30 +323,3 @@ def _federation(connection: Connection, name: str, now: float | None) -> int:
         connection.execute(insert(federations).values(values))
         found = connection.scalars(query).one()
     return found
-
-
-def _of_client(known: Reputation) -> tuple[Any, ...]:
-    """The columns `CLIENT`."""
-    return known.participations, known.standing.value, known.since, known.value
-
-
-def _verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
-    receipt = record.receipts.get(verdict.client)
-    told = (
-        receipt._asdict()
-        if receipt
-        else {"sha256": None, "size": None, "received_at": None, "model_version": None}
-    )
-    return told | {
-        "admitted": verdict.admitted,
-        "reason": verdict.reason,
-        "detail": verdict.detail,
-        "weight": verdict.weight,
-        "suspected": verdict.suspected,
-        "standing": verdict.standing.value,
-        "reputation": verdict.reputation,
-        "scores": to_json(verdict.scores).decode(),
-        "evidence": to_json(verdict.evidence).decode(),
-        "num_examples": verdict.num_examples,
-        "norm": verdict.norm,
-    }

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 from cryptography.hazmat.primitives import serialization
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -85,7 +85,23 @@ def connections(address: str) -> None:
         each.close()
 
 
+def with_false_children(tree: Any, asked: Message) -> Any:
+    """Claim the objects that the next rounds would send if they were made of the round alone."""
+    arrays = asked.content.array_records["arrays"]
+    config = dict(asked.content.config_records["config"])
+    begun = int(str(config["server-round"]))
+    for following in range(begun + 1, begun + 30):
+        told = ConfigRecord({"server-round": following})
+        same = ConfigRecord({**config, "server-round": following})
+        whole = RecordDict({"arrays": arrays, "config": told})
+        for name in {each.object_id for each in (told, same, whole)}:
+            claimed = tree.children.add(object_id=name)
+            claimed.children.add(object_id=f"{following:064x}")
+    return tree
+
+
 CASES: dict[str, tuple[float, Callable[..., None], tuple[str, ...]]] = {
+    "objects of coming rounds": (1.0, at_once, ("incomplete", "too-large")),
     "half an upload": (1.0, half_an_upload, ("incomplete",)),
     "two hundred connections": (np.nan, at_once, ("non-finite",)),
     "slow drip": (1.0, slow_drip, ("incomplete",)),
@@ -119,8 +135,11 @@ def work(address: str, fleet: tuple[Any, ...], cases: list[str]) -> None:
                 reply.metadata.__dict__["_message_type"] = f"train.again{again}"
             reply.metadata.__dict__["_message_id"] = reply.object_id
             objects = get_all_nested_objects(reply)
+            tree = get_object_tree(reply)
+            if case == "objects of coming rounds":
+                tree = with_false_children(tree, asked)
             with suppress(httpx.HTTPError):  # what the SuperLink does not take
-                wanted, session = send(reply, get_object_tree(reply), 0.0)
+                wanted, session = send(reply, tree, 0.0)
                 deflated = ((name, objects[name].deflate()) for name in objects if name in wanted)
                 way(deflated, partial(push, run, session))
         if case == "two hundred connections":  # while the honest send theirs, and into the next

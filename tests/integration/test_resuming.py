@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Result
 from typer.testing import CliRunner
 
 import fedguard_strategies as rules
-from fedguard import Policy, ReputationPolicy, chain
+from fedguard import Policy, ReputationPolicy, RoundReport, chain
 from fedguard.cli import app
 from fedguard.errors import RunHeld, StaleCommit
 from fedguard.flower import GuardedStrategy
@@ -143,7 +143,8 @@ def test_the_next_run_begins_with_the_model_that_was_gone_back_to(tmp_path: Path
         assert {name: values.tobytes() for name, values in now.items()} == {
             name: values.tobytes() for name, values in good.items()
         }
-    _, rounds = train(tmp_path / "store", 4)
+        assert (opened.done, opened.advanced) == (3, 1)
+    _, rounds = train(tmp_path / "store", 2)  # those taken back are made up for
     assert rounds == [3, 4]
     with open_store(store) as opened:
         last = opened.last_model()
@@ -152,6 +153,31 @@ def test_the_next_run_begins_with_the_model_that_was_gone_back_to(tmp_path: Path
         assert opened.signer
         assert verify(opened, opened.signer.verifier) == []
         assert "operator.rollback" in [row.kind for row in events_since(opened)]
+
+
+def test_who_trains_by_a_seed_may_send_again_what_was_rolled_back(tmp_path: Path) -> None:
+    store = str(tmp_path)
+
+    def trained(rounds: int) -> list[str | None]:
+        reports: list[RoundReport] = []
+        with open_store(store) as opened:
+            strategy = GuardedStrategy(POLICY, min_nodes=5, store=opened, on_round=reports.append)
+            moving = [
+                lambda message, by=by: answer(shifted(by, message.content.array_records["arrays"]))(
+                    message
+                )
+                for by in (1.0, 1.1, 1.2, 1.3, 1.4)
+            ]
+            strategy.start(FakeGrid(moving), model(), num_rounds=rounds, timeout=1.0)
+        return [each.reason for report in reports for each in report.refused]
+
+    assert trained(3) == []
+    invoke = partial(CliRunner().invoke, app)
+    for _ in range(2):  # once more, from where that led
+        assert invoke(["rollback", "1", "-s", store]).exit_code == 0
+        assert trained(3) == []
+    with open_store(store) as opened:
+        assert (opened.done, opened.advanced) == (7, 3)
 
 
 def test_rounds_that_were_held_are_made_up_for(tmp_path: Path) -> None:

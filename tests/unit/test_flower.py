@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from flower_parts import Answer, FakeGrid, answer, content, model, npy, shifted
@@ -20,6 +21,7 @@ from fedguard.errors import (
     StoreUnavailable,
 )
 from fedguard.flower import GuardedStrategy, Layout
+from fedguard.flower import grid as grid_module
 from fedguard.flower import strategy as strategy_module
 from fedguard.flower.participants import name_of_node
 from fedguard.sampling import f_of_sample
@@ -201,13 +203,25 @@ def test_one_client_has_one_vote_on_a_metric() -> None:
         many = {f"m{i}": MetricRecord({"loss": 1e9, "planted": 1.0}) for i in range(20)}
         return Message(RecordDict(many), reply_to=message)
 
-    strategy = GuardedStrategy(TRIMMED, fraction_evaluate=1.0)
     huge = [answer(None, loss=1.7e308)] * 2
-    replies = [each(Message(RecordDict(), 101, "evaluate")) for each in [*QUIET, *huge, stuff]]
-    told = strategy.aggregate_evaluate(1, replies)
+    told = measured([*QUIET, *huge, stuff])
     assert told is not None
     assert told["loss"] == 0.3
     assert set(told) == {"loss", "loss-lowest", "loss-highest"}
+
+
+def test_what_few_of_those_asked_report_is_no_metric() -> None:
+    liar = answer(None, **{"loss": 9.0, "pad\x00": 1.0, "\x1b[2J": 1.0})
+    assert measured([*QUIET, liar], silent=4) is None
+    assert set(measured([*QUIET[:1], *[liar] * 4]) or ()) == {"loss", "loss-lowest", "loss-highest"}
+
+
+def measured(answers: list[Answer], silent: int = 0) -> MetricRecord | None:
+    """What a strategy makes of the measurements of nodes, the first few of which are silent."""
+    strategy = GuardedStrategy(TRIMMED, fraction_evaluate=1.0, min_nodes=1)
+    asked = strategy.configure_evaluate(1, model(), ConfigRecord(), FakeGrid(answers))
+    replies = [each(message) for each, message in zip(answers, asked, strict=True)]
+    return strategy.aggregate_evaluate(1, replies[silent:])
 
 
 def spoof(message: Message) -> Message:
@@ -261,6 +275,56 @@ def test_a_message_the_superlink_did_not_take_is_told() -> None:
     strategy = GuardedStrategy(TRIMMED, min_nodes=5, on_round=reports.append)
     strategy.start(Full(HONEST), model(), num_rounds=1)
     assert [(each.client, each.reason) for each in reports[0].refused] == [("103", "not-sent")]
+
+
+def test_a_superlink_that_fails_at_one_message_does_not_end_the_run() -> None:
+    class Failing(FakeGrid):
+        def push_messages(self, messages: Any) -> Any:
+            (message,) = messages
+            if message.metadata.dst_node_id == 103:
+                raise httpx.HTTPError("500 Internal Server Error")
+            return super().push_messages([message])
+
+    reports: list[RoundReport] = []
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, on_round=reports.append)
+    strategy.start(Failing(HONEST), model(), num_rounds=1)
+    assert [(each.client, each.reason) for each in reports[0].refused] == [("103", "not-sent")]
+
+
+def test_a_superlink_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(FakeGrid):
+        away = 3
+
+        def get_nodes(self) -> Any:
+            self.away -= 1
+            if self.away >= 0:
+                raise httpx.ConnectError("refused")
+            return super().get_nodes()
+
+    monkeypatch.setattr(grid_module, "PAUSES", (0.0,) * 4)
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5)
+    result = strategy.start(Away(HONEST), model(), num_rounds=1)
+    assert result.arrays
+    monkeypatch.setattr(Away, "away", 9)
+    with pytest.raises(httpx.ConnectError):
+        GuardedStrategy(TRIMMED, min_nodes=5).start(Away(HONEST), model(), num_rounds=1)
+
+
+def test_what_a_round_sends_cannot_be_told_beforehand() -> None:
+    """A node that could would upload its objects first, with false children."""
+    sent = [
+        next(iter(run(HONEST)[2].sent.values())).content.config_records["config"].object_id
+        for _ in range(2)
+    ]
+    assert sent[0] != sent[1]
+
+
+def test_memory_that_is_full_is_no_clients_fault() -> None:
+    def full(message: Message) -> Message:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run([*HONEST, full])
 
 
 def test_a_held_round_leaves_the_model_and_the_run_goes_on() -> None:

@@ -1,0 +1,57 @@
+"""How far a federation's model has come, what it was trained on, and what a roll-back took back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
+
+from fedguard.state.orders import rollback_in, undone_in
+from fedguard.state.tables import rounds, verdicts
+
+__all__ = ["advanced", "last_model", "sent_before", "version"]
+
+
+def advanced(connection: Connection, federation: int) -> int:
+    """Rounds that moved the model there is, or could have: neither held nor rolled back."""
+    undone = undone_in(connection, federation)
+    own = (rounds.c.federation == federation) & rounds.c.held.is_(None)
+    query = select(func.count()).where(own, _outside(rounds.c.number, undone))
+    return int(connection.scalars(query).one())
+
+
+def version(connection: Connection, federation: int) -> int:
+    """The last round that moved the model; a model that was gone back to keeps the number."""
+    moved = (rounds.c.federation == federation) & rounds.c.held.is_(None) & (rounds.c.norm > 0)
+    return int(connection.scalars(select(func.max(rounds.c.number)).where(moved)).one() or 0)
+
+
+def sent_before(
+    connection: Connection, federation: int, digests: Collection[str], newer: int
+) -> Mapping[str, int]:
+    """Of some updates those sent before, on a model older than `newer`, and in which round.
+
+    Rounds that were rolled back do not count: who trains by a seed sends the same again.
+    """
+    undone = undone_in(connection, federation)
+    own = (verdicts.c.federation == federation) & verdicts.c.sha256.in_(digests)
+    query = (
+        select(verdicts.c.sha256, func.min(verdicts.c.round))
+        .where(own, verdicts.c.model_version < newer, _outside(verdicts.c.round, undone))
+        .group_by(verdicts.c.sha256)
+    )
+    return {digest: number for digest, number in connection.execute(query)}  # noqa: C416
+
+
+def last_model(connection: Connection, federation: int) -> str | None:
+    """The manifest of the newest model, or of the one gone back to since."""
+    own = (rounds.c.federation == federation) & rounds.c.model.is_not(None)
+    back, done = rollback_in(connection, federation)
+    query = select(rounds.c.model).where(own, rounds.c.number > done)
+    return connection.scalars(query.order_by(rounds.c.number.desc()).limit(1)).first() or back
+
+
+def _outside(number: Column[Any], undone: Iterable[range]) -> ColumnElement[bool]:
+    """Whether a round lies in none of these."""
+    return and_(True, *(~number.between(each.start, each.stop - 1) for each in undone))
