@@ -5,10 +5,18 @@ from __future__ import annotations
 from fedguard_simulations.attacks.a_little_is_enough import a_little_is_enough
 from fedguard_simulations.attacks.inner_product import inner_product_manipulation
 from fedguard_simulations.attacks.mimic import mimic
-from fedguard_simulations.attacks.min_max import min_max
+from fedguard_simulations.attacks.min_max import min_max, min_sum
 from fedguard_simulations.attacks.sybil import slander, sybil
 
-OMNISCIENT = (a_little_is_enough, inner_product_manipulation, min_max, mimic, sybil, slander)
+OMNISCIENT = (
+    a_little_is_enough,
+    inner_product_manipulation,
+    min_max,
+    min_sum,
+    mimic,
+    sybil,
+    slander,
+)
 """Every attack that sees the honest updates, as the command line lists them."""
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "inner_product_manipulation",
     "mimic",
     "min_max",
+    "min_sum",
     "slander",
     "sybil",
 ]
