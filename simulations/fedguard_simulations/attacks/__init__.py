@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedguard_simulations.attacks.a_little_is_enough import a_little_is_enough
+from fedguard_simulations.attacks.fang import fang_krum, fang_trimmed_mean
 from fedguard_simulations.attacks.inner_product import inner_product_manipulation
 from fedguard_simulations.attacks.mimic import mimic
 from fedguard_simulations.attacks.min_max import min_max, min_sum
@@ -13,6 +14,8 @@ OMNISCIENT = (
     inner_product_manipulation,
     min_max,
     min_sum,
+    fang_krum,
+    fang_trimmed_mean,
     mimic,
     sybil,
     slander,
@@ -22,6 +25,8 @@ OMNISCIENT = (
 __all__ = [
     "OMNISCIENT",
     "a_little_is_enough",
+    "fang_krum",
+    "fang_trimmed_mean",
     "inner_product_manipulation",
     "mimic",
     "min_max",
