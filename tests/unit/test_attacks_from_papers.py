@@ -10,14 +10,19 @@ import pytest
 from fedguard import InMemory
 from fedguard.cli.listing import describe
 from fedguard.defence import transform
-from fedguard.errors import InvalidParameter, TooFewUpdates
+from fedguard.errors import InvalidParameter, MissingVector, TooFewUpdates
+from fedguard.probes import Context
 from fedguard_simulations.attacks import (
     OMNISCIENT,
+    decorrelated,
     fang_krum,
     fang_trimmed_mean,
+    hybrid_sparse,
     min_max,
     min_sum,
+    relocated_orthogonal_perturbation,
 )
+from fedguard_simulations.attacks.a_little_is_enough import largest_z
 
 PERTURBATIONS = {
     "inverse_std": lambda rows: -rows.std(axis=0),
@@ -31,8 +36,16 @@ def rows() -> np.ndarray:
     return np.random.default_rng(5).normal(size=(12, 40)) * 0.5 + 0.3
 
 
+def around(model: np.ndarray, n: int = 12) -> Context:
+    """A round that starts from a global model."""
+    return Context.of_rows(n)._replace(vectors={"model": model})
+
+
 def sent(attack, rows: np.ndarray, columns: int = 7) -> np.ndarray:
-    return transform(attack, InMemory(rows, block_columns=columns))[0]
+    """What an attack makes of the honest rows in its first round."""
+    model = np.random.default_rng(9).normal(size=rows.shape[1]).astype(rows.dtype)
+    context = around(model, len(rows))
+    return transform(attack, InMemory(rows, block_columns=columns), context=context)[0]
 
 
 def bisected(fits) -> float:
@@ -162,6 +175,132 @@ def test_fang_trimmed_mean_draws_anew_for_each_attacker_round_and_seed(rows: np.
     assert len(seen) == 6
     with pytest.raises(InvalidParameter, match="b must be above 1, got 1"):
         fang_trimmed_mean(2, b=1)
+
+
+def rop_of(rows: np.ndarray, centre: np.ndarray | None, z, angle, reference, location):
+    """The published formula, its z times the honest spread."""
+    mean = rows.mean(axis=0)
+    towards = mean if centre is None else reference * centre + (1 - reference) * mean
+    ones = np.ones_like(mean)
+    aside = ones - (ones @ towards) / (towards @ towards) * towards
+    aside, along = aside / np.linalg.norm(aside), towards / np.linalg.norm(towards)
+    push = np.sin(np.radians(angle)) * aside + np.cos(np.radians(angle)) * along
+    spread = np.mean([np.linalg.norm(row - mean) ** 2 for row in rows]) ** 0.5
+    start = location * (0 if centre is None else centre) + (1 - location) * mean
+    return start + z * spread * push / np.linalg.norm(push)
+
+
+@pytest.mark.parametrize(
+    ("z", "angle", "reference", "location"),
+    [(1.0, 90.0, 0.9, 1.0), (0.3, 180.0, 0.9, 0.0), (2.0, 60.0, 0.0, 0.5), (1.0, 90.0, 1.0, 0.0)],
+)
+def test_rop_pushes_away_from_the_last_aggregate(z, angle, reference, location, rows) -> None:
+    attack = relocated_orthogonal_perturbation(2, z, angle, reference, location)
+    rng, served = np.random.default_rng(3), np.zeros(40)  # the server writes over its model
+    state, centre = None, None
+    for round_number in range(3):
+        centre = rng.normal(size=40)
+        served += centre
+        wild, state, _ = transform(attack, InMemory(rows, 7), state, context=around(served))
+        seen = centre if round_number else None
+        by_hand = rop_of(rows, seen, z, angle, reference, location)
+        assert wild == pytest.approx(np.stack([by_hand] * 2))
+    if angle == 90 and reference == 1:
+        mean = rows.mean(axis=0)
+        assert (wild[0] - mean) @ centre == pytest.approx(0, abs=1e-9)
+
+
+def test_rop_needs_the_global_model() -> None:
+    with pytest.raises(MissingVector, match="model"):
+        transform(relocated_orthogonal_perturbation(2), InMemory(np.eye(4)))
+
+
+def test_rop_where_there_is_no_plane() -> None:
+    ones = np.ones((3, 5))
+    assert np.isfinite(sent(relocated_orthogonal_perturbation(2), ones)).all()
+    assert np.isfinite(sent(relocated_orthogonal_perturbation(2), 0 * ones)).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"z": 0}, "z must be positive, got 0"),
+        ({"angle": 0}, r"angle must lie in \(0, 180\], got 0"),
+        ({"reference": 2}, r"reference must lie in \[0, 1\], got 2"),
+        ({"location": -1}, r"location must lie in \[0, 1\], got -1"),
+    ],
+)
+def test_bad_parameters_of_rop(bad: dict[str, float], told: str) -> None:
+    with pytest.raises(InvalidParameter, match=told):
+        relocated_orthogonal_perturbation(2, **bad)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 1.0])
+def test_hybrid_sparse_hits_the_most_sensitive_weights(share: float) -> None:
+    rng = np.random.default_rng(1)
+    rows, model = rng.normal(size=(8, 3000)), rng.normal(size=3000)
+    context = around(model, 8)
+    attack = hybrid_sparse(2, share=share, scale=4.0, z=0.5)
+    wild, _, _ = transform(attack, InMemory(rows, 70), context=context)
+    mean, std = rows.mean(axis=0), rows.std(axis=0)
+    hit = np.isclose(wild[0], mean - 4.0 * std)
+    assert wild[0][~hit] == pytest.approx((mean - 0.5 * std)[~hit])
+    assert wild[1].tolist() == wild[0].tolist()
+    ranked = np.argsort(-np.abs(model * mean))
+    assert 3000 * share <= hit.sum() <= 3000 * share * 1.1 + 10
+    assert set(np.flatnonzero(hit)) == set(ranked[: hit.sum()])
+
+
+def test_hybrid_sparse_never_takes_dead_weights_for_sensitive() -> None:
+    rows = np.random.default_rng(1).normal(size=(8, 100))
+    model = np.zeros(100)
+    model[:3] = 1.0
+    attack = hybrid_sparse(1, share=0.5, scale=4.0)
+    wild, _, _ = transform(attack, InMemory(rows), context=around(model, 8))
+    away = (rows.mean(axis=0) - wild[0]) / rows.std(axis=0)
+    assert away[:3] == pytest.approx(np.full(3, 4.0))
+    assert away[3:] == pytest.approx(np.full(97, largest_z(9, 1)))
+
+
+@pytest.mark.parametrize("bad", [{"share": 0}, {"share": 1.1}, {"scale": 0}])
+def test_bad_parameters_of_hybrid_sparse(bad: dict[str, float]) -> None:
+    with pytest.raises(InvalidParameter, match="must"):
+        hybrid_sparse(2, **bad)
+
+
+def test_decorrelated_noises_are_orthogonal_and_of_the_honest_spread() -> None:
+    honest = np.random.default_rng(0).normal(1.0, np.linspace(0.1, 2, 4000), size=(12, 4000))
+    wild = sent(decorrelated(6, pull=1.5), honest, columns=1000)
+    own = wild + 1.5 * honest.mean(axis=0)
+    products = own @ own.T
+    lengths = np.sqrt(np.diagonal(products))
+    assert np.abs(products / np.outer(lengths, lengths) - np.eye(6)).max() < 1e-9
+    spread = np.sqrt(((honest - honest.mean(axis=0)) ** 2).sum(axis=1).mean())
+    assert lengths == pytest.approx(np.full(6, spread), rel=0.05)
+    by_coordinate = np.abs(own).mean(axis=0) / honest.std(axis=0)
+    assert by_coordinate[:2000].mean() == pytest.approx(by_coordinate[2000:].mean(), rel=0.05)
+
+
+def test_decorrelated_colluders_are_as_alike_as_the_honest() -> None:
+    honest = np.random.default_rng(0).normal(0.5, 1.0, size=(16, 20000))
+    wild = sent(decorrelated(8), honest, columns=4000)
+
+    def alike(rows: np.ndarray) -> np.ndarray:
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return (unit @ unit.T)[np.triu_indices(len(rows), 1)]
+
+    assert alike(honest).mean() > 0.15
+    assert alike(wild).mean() == pytest.approx(alike(honest).mean(), abs=0.05)
+    assert np.ptp(alike(wild)) < np.ptp(alike(honest))
+    assert wild.mean() == pytest.approx(-honest.mean(), abs=0.01)
+
+
+def test_decorrelated_draws_anew_every_round(rows: np.ndarray) -> None:
+    first, state, _ = transform(decorrelated(3), InMemory(rows))
+    second, _, _ = transform(decorrelated(3), InMemory(rows), state)
+    assert not np.allclose(first, second)
+    assert not np.allclose(first, sent(decorrelated(3, seed=1), rows))
+    assert np.isfinite(sent(decorrelated(5), rows[:, :3], columns=3)).all()
 
 
 @pytest.mark.parametrize("factory", OMNISCIENT, ids=lambda each: each.__name__)

@@ -71,7 +71,7 @@ def fang_krum(f: int) -> Stage:
 
     Knows: every honest update of the round, and that the rule is krum(f)
     Budget: f updates a round, as far from the global model as Krum still picks one
-    Source: Fang et al., USENIX Security 2020, section 4.2 (full knowledge; bound: theorem 1)
+    Source: Fang et al., USENIX Security 2020, section 3.2 (full knowledge; bound: theorem 1)
     """
     is_count("f", f, 1)
 
@@ -99,7 +99,7 @@ def fang_trimmed_mean(f: int, b: float = 2.0, seed: int = 0) -> Stage:
 
     Knows: every honest update of the round
     Budget: f updates a round, each coordinate up to b times the honest extreme
-    Source: Fang et al., USENIX Security 2020, section 4.3 (full knowledge)
+    Source: Fang et al., USENIX Security 2020, section 3.3 (full knowledge)
     """
     is_count("f", f, 1)
     need(b > 1, "b must be above 1", b)

@@ -55,7 +55,7 @@ def min_max(f: int, perturbation: str = "inverse_std") -> Stage:
 
     Knows: every honest update of the round
     Budget: f updates a round, as near every honest one as two of those are
-    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: IV-B)
+    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: section IV)
     """
     return _optimised("min_max", f, perturbation, largest_gamma)
 
@@ -68,7 +68,7 @@ def min_sum(f: int, perturbation: str = "inverse_std") -> Stage:
 
     Knows: every honest update of the round
     Budget: f updates a round, as near all honest ones as the loneliest of those
-    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: IV-B)
+    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: section IV)
     """
     return _optimised("min_sum", f, perturbation, largest_gamma_of_sum)
 
