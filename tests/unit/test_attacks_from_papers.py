@@ -339,6 +339,22 @@ def test_f_rows_of_the_honest_kind(attack, rows: np.ndarray) -> None:
         assert wild.tobytes() == sent(attack, honest).tobytes()
 
 
+COORDINATE_WISE = ("a_little_is_enough", "fang_trimmed_mean", "sybil", "hybrid_sparse")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [each for each in ATTACKS if each.name.startswith(COORDINATE_WISE)],
+    ids=lambda each: each.name,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_plans_on_no_sums_has_the_same_bits_for_any_cut(attack, dtype, rows) -> None:
+    honest = rows.astype(dtype)
+    whole = sent(attack, honest, columns=40).tobytes()
+    for columns in (2, 8, 16):
+        assert sent(attack, honest, columns).tobytes() == whole
+
+
 @every_attack
 def test_any_column_cut(attack, rows: np.ndarray) -> None:
     whole = sent(attack, rows, columns=40)

@@ -69,8 +69,12 @@ def relocated_orthogonal_perturbation(
     def remember(last: Any, context: Context, rows: Array) -> Any:
         return context.vector("model").copy()
 
-    given = {"z": z, "angle": angle, "reference": reference, "location": location}
-    usual = {"z": 1.0, "angle": 90.0, "reference": 0.9, "location": 1.0}
-    changed = {key: value for key, value in given.items() if value != usual[key]}
-    name = label("relocated_orthogonal_perturbation", f=f, **changed)
+    name = label(
+        "relocated_orthogonal_perturbation",
+        f=f,
+        z=z,
+        angle=angle,
+        reference=reference,
+        location=location,
+    )
     return Stage(name, 2, "n >= 2 honest", plan, probes=(gram,), recall=recall, remember=remember)
