@@ -1,4 +1,4 @@
-"""Omniscient attacks: stages, or chains of them, that turn the round's honest updates into f crafted ones."""
+"""Omniscient attacks: stages, or chains, that turn honest updates into f crafted ones."""
 
 from __future__ import annotations
 
