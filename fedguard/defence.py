@@ -192,8 +192,7 @@ def survey(
     below = _references(defence, state, blocks, context).rows
     wanted = [*probes, *_needed(stages_of(defence))]
     program = Program(blocks.n, below, check_finite=False)
-    vectors = {each.against: context.vector(each.against) for each in wanted if each.against}
-    return replace(probe(blocks, wanted, program.with_references, vectors), context=context)
+    return replace(_probe(program, blocks, wanted, context), context=context)
 
 
 def _needed(stages: Sequence[Stage]) -> list[Probe]:
@@ -229,12 +228,12 @@ def _plan(
         if i == 0 and wanted and not known:  # the updates themselves, so that it can blame them
             shown = any(each.linear or each.part_of for each in wanted)
             program = replace(program, check_finite=not shown)
-            statistics = _probe(program, blocks, wanted)
+            statistics = _probe(program, blocks, wanted, context)
             if (wild := statistics.non_finite()).size:
                 _blame(wild.tolist(), program.rows)
             known = statistics.values
         if not all(each.known_by(known) for each in stage.probes):
-            statistics = _probe(program, blocks, wanted)
+            statistics = _probe(program, blocks, wanted, context)
         act, states[i] = stage.plan(_view(statistics, program.rows, own[i], whose), states[i])
         if isinstance(act, Linear):
             whose = whose if _only_scales(act.weights, program.rows) else None
@@ -257,8 +256,9 @@ def _refuse_too_few(stage: Stage, rows: int) -> None:
         raise TooFewUpdates(stage.name, stage.bound, stage.min_updates, rows)
 
 
-def _probe(program: Program, blocks: Blocks, wanted: list[Probe]) -> Statistics:
-    return probe(blocks, wanted, program.with_references)
+def _probe(program: Program, blocks: Blocks, wanted: list[Probe], context: Context) -> Statistics:
+    vectors = {each.against: context.vector(each.against) for each in wanted if each.against}
+    return probe(blocks, wanted, program.with_references, vectors)
 
 
 def _view(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedguard.probes import Float64
 
-__all__ = ["normals", "signs"]
+__all__ = ["normals", "signs", "uniforms"]
 
 WORDS_PER_COUNT = 4
 """Philox makes this many 64-bit words from each value of its counter."""
@@ -36,6 +36,18 @@ def signs(key: Sequence[int], columns: slice) -> NDArray[np.int8]:
     return (2 * bits[: columns.stop - columns.start].astype(np.int8) - 1).astype(np.int8)
 
 
+def uniforms(key: Sequence[int], columns: slice) -> Float64:
+    """A number in (0, 1] for each of `columns`.
+
+    >>> whole = uniforms([7], slice(0, 100))
+    >>> bool((uniforms([7], slice(30, 100)) == whole[30:]).all())
+    True
+    """
+    words = _words(key, columns.start, columns.stop)
+    drawn: Float64 = ((words >> np.uint64(11)).astype(np.float64) + 1.0) * 2.0**-53
+    return drawn
+
+
 def normals(key: Sequence[int], columns: slice) -> Float64:
     """A standard normal number for each of `columns`, by Box and Muller's transform.
 
@@ -43,8 +55,7 @@ def normals(key: Sequence[int], columns: slice) -> Float64:
     >>> bool((normals([7], slice(30, 100)) == whole[30:]).all())
     True
     """
-    words = _words(key, 2 * columns.start, 2 * columns.stop)
-    uniform = ((words >> np.uint64(11)) + 1.0) * 2.0**-53  # in (0, 1]
+    uniform = uniforms(key, slice(2 * columns.start, 2 * columns.stop))
     turns = 2.0 * np.pi * uniform[1::2]
     drawn: Float64 = np.sqrt(-2.0 * np.log(uniform[::2])) * np.cos(turns)
     return drawn

@@ -33,7 +33,7 @@ def describe(factory: Factory) -> dict[str, str]:
         "written": f"{factory.__name__}({', '.join(needed)})",
         "summary": text.split("\n\n")[0].replace("\n", " "),
     }
-    for label in ("Bound", "Source", "Knows"):
+    for label in ("Bound", "Source", "Knows", "Budget"):
         lines = re.search(rf"^{label}: (.*(?:\n    .*)*)", text, flags=re.MULTILINE)
         if lines:
             found[label.lower()] = re.sub(r"\s+", " ", lines[1])
@@ -62,7 +62,7 @@ def list_rules(name: Name = None) -> None:
 
 
 def list_attacks(name: Name = None) -> None:
-    """Attacks: how each is written, what the attacker knows, its cost, and paper."""
+    """Attacks: how each is written, what the attacker knows and may change, cost, and paper."""
     with extra("listing attacks"):
         from fedguard_clients import ATTACKS
         from fedguard_simulations.attacks import OMNISCIENT
@@ -71,7 +71,7 @@ def list_attacks(name: Name = None) -> None:
     if name is not None:
         _show("attack", name, factories)
         return
-    table = _table("Write", "What it does", "Knows", "Cost", "Paper")
+    table = _table("Write", "What it does", "Knows", "Budget", "Cost", "Paper")
     for factory in factories.values():
         told = describe(factory)
         made = factory(**({"f": 1} if factory in OMNISCIENT else {}))
@@ -79,7 +79,8 @@ def list_attacks(name: Name = None) -> None:
             knows, cost = "all honest updates", f"{passes(made)} pass(es)"
         else:
             knows, cost = "own data, model", "training" if made.trains else "none"
-        _row(table, told["written"], told["summary"], knows, cost, told["paper"])
+        budget = told.get("budget", "-")
+        _row(table, told["written"], told["summary"], knows, budget, cost, told["paper"])
     _print(table, "fedguard attacks NAME shows all of one, its parameters included.")
 
 

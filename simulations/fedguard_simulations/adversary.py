@@ -8,9 +8,10 @@ from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedguard import InMemory
-from fedguard.defence import Stage, initial_state, transform
+from fedguard.defence import Defence, initial_state, stages_of, transform
 from fedguard.flower import Layout
 from fedguard.flower.grid import GridAround
+from fedguard.probes import Context
 from fedguard.types import Array
 
 __all__ = ["AdversarialGrid"]
@@ -25,7 +26,7 @@ class AdversarialGrid(GridAround):
     """
 
     def __init__(
-        self, grid: Grid, attack: Stage, clients: Mapping[int, int], malicious: Iterable[int]
+        self, grid: Grid, attack: Defence, clients: Mapping[int, int], malicious: Iterable[int]
     ) -> None:
         super().__init__(grid)
         self._clients = clients
@@ -109,7 +110,10 @@ class AdversarialGrid(GridAround):
             for reply in seen
             if reply.has_content()
         ]
-        if len(deltas) < self._attack.min_updates:
+        if len(deltas) < stages_of(self._attack)[0].min_updates:
             return base[:0, None]  # too little to see: the liars send what they trained
-        crafted, self._state, _ = transform(self._attack, InMemory(deltas), self._state)
+        known = Context.of_rows(len(deltas))._replace(vectors={"model": base})
+        crafted, self._state, _ = transform(
+            self._attack, InMemory(deltas), self._state, context=known
+        )
         return crafted

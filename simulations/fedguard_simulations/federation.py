@@ -10,7 +10,7 @@ import numpy as np
 from flwr.app import ArrayRecord
 from torch import nn
 
-from fedguard.defence import Defence, Stage
+from fedguard.defence import Defence
 from fedguard.errors import ConfigError
 from fedguard_clients import Behaviour, Examples, Trigger, honest
 from fedguard_clients.app import Task, trained
@@ -67,7 +67,7 @@ class Federation:
         model = self.model.initial(self.image, self.classes, self.scenario.seed)
         return ArrayRecord(model.state_dict())
 
-    def attack(self) -> Behaviour | Stage:
+    def attack(self) -> Behaviour | Defence:
         return parse_attack(self.scenario.attack)
 
     def trigger(self) -> Trigger | None:
@@ -77,9 +77,9 @@ class Federation:
     def defence(self, run: Run) -> Defence:
         return parse_defence(self.scenario.defence if run.defended else "mean()")
 
-    def omniscient(self, run: Run) -> Stage | None:
+    def omniscient(self, run: Run) -> Defence | None:
         attack = self.attack()
-        return attack if run.attacked and isinstance(attack, Stage) else None
+        return attack if run.attacked and not isinstance(attack, Behaviour) else None
 
     def root(self) -> Callable[[ArrayRecord, int], ArrayRecord] | None:
         """How the server trains on its own examples, as an honest client would, if it has any."""

@@ -16,8 +16,9 @@ import numpy as np
 
 from fedguard import InMemory
 from fedguard.config import Factories, parse_expression
-from fedguard.defence import Stage, transform
-from fedguard.errors import ConfigError, UnknownName
+from fedguard.defence import Chain, Defence, Stage, stages_of, transform
+from fedguard.errors import ConfigError, TooFewUpdates, UnknownName
+from fedguard.probes import Context
 from fedguard.server import rehearse
 from fedguard_clients import ATTACKS, Behaviour
 from fedguard_simulations.attacks import OMNISCIENT
@@ -124,8 +125,8 @@ class Scenario:
         parse_partition(self.partition)
         parse_model(self.model)
         attack = parse_attack(self.attack)
-        if isinstance(attack, Stage):
-            crafted = _rows_of(attack)
+        if not isinstance(attack, Behaviour):
+            crafted = _rows_of(attack, self.clients - self.malicious)
             if crafted != self.malicious:
                 raise ConfigError(
                     f"{self.attack} makes {crafted} updates, the scenario has {self.malicious} "
@@ -204,9 +205,14 @@ KINDS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _rows_of(stage: Stage) -> int:
-    """How many rows an omniscient attack makes."""
-    return len(transform(stage, InMemory(np.eye(3)))[0])
+def _rows_of(attack: Defence, honest: int) -> int:
+    """How many rows an omniscient attack makes. Raises `TooFewUpdates` for too few honest ones."""
+    first = stages_of(attack)[0]
+    if honest < first.min_updates:
+        raise TooFewUpdates(first.name, first.bound, first.min_updates, honest)
+    rows = np.random.default_rng(0).normal(size=(max(3, first.min_updates), 8))
+    context = Context.of_rows(len(rows))._replace(vectors={"model": np.ones(8)})
+    return len(transform(attack, InMemory(rows), context=context)[0])
 
 
 def _by_name(functions: tuple[Any, ...]) -> Factories:
@@ -229,10 +235,10 @@ def parse_model(text: str) -> Model:
     return value
 
 
-def parse_attack(text: str) -> Behaviour | Stage:
+def parse_attack(text: str) -> Behaviour | Defence:
     """A client's behaviour or an omniscient attack, by its expression."""
     value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT)), "attack")
-    if not isinstance(value, (Behaviour, Stage)):
+    if not isinstance(value, (Behaviour, Stage, Chain)):
         raise ConfigError(f"{text!r} is not an attack")
     return value
 

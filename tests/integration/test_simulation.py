@@ -113,6 +113,12 @@ def test_a_backdoor_is_measured_and_drawn() -> None:
         "free_rider()",
         "mimic(f=2)",
         "min_max(f=2)",
+        "min_sum(f=2, perturbation='inverse_sign')",
+        "fang_krum(f=2)",
+        "fang_trimmed_mean(f=2)",
+        "relocated_orthogonal_perturbation(f=2)",
+        "hybrid_sparse(f=2)",
+        "decorrelated(f=2)",
     ],
 )
 def test_every_kind_of_attack_runs(attack: str) -> None:
@@ -313,7 +319,7 @@ def test_mistakes_end_in_one_line_and_exit_code_two(
     [
         ("rules", ["trimmed_mean(f)", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
         ("rules krum", ["krum(f)", "Source: Blanchard et al., NeurIPS 2017, section 4"]),
-        ("attacks", ["min_max(f)", "all honest updates", "2 pass(es)"]),
+        ("attacks", ["min_max(f)", "all honest updates", "Budget", "2 pass(es)"]),
         ("attacks backdoor", ["boost=5.0", "Gu et al. (BadNets)"]),
         ("scenarios", list(scenarios())),
         ("--version", ["fedguard 0."]),

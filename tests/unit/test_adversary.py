@@ -11,10 +11,15 @@ from flwr.app import Error, Message, MetricRecord, RecordDict
 
 import fedguard_strategies as rules
 from fedguard import Policy, RoundReport
+from fedguard.defence import Defence
 from fedguard.errors import FedguardError
 from fedguard.flower import GuardedStrategy
 from fedguard_simulations.adversary import AdversarialGrid
-from fedguard_simulations.attacks import inner_product_manipulation
+from fedguard_simulations.attacks import (
+    decorrelated,
+    inner_product_manipulation,
+    relocated_orthogonal_perturbation,
+)
 from fedguard_simulations.runners import flower
 from fedguard_simulations.runners.flower import call_the_roll
 
@@ -22,11 +27,15 @@ CLIENTS = {101 + i: i for i in range(6)}
 LIAR = 5
 
 
-def rounds(grid: FakeGrid, count: int) -> tuple[list[RoundReport], list[float]]:
+IPM = inner_product_manipulation(1, epsilon=4.0)
+
+
+def rounds(
+    grid: FakeGrid, count: int, attack: Defence = IPM
+) -> tuple[list[RoundReport], list[float]]:
     """Reports, and where the bias stood after each round; the honest move it by 1 a round."""
     reports: list[RoundReport] = []
     places: list[float] = []
-    attack = inner_product_manipulation(1, epsilon=4.0)
     strategy = GuardedStrategy(Policy(rules.mean()), min_nodes=6, on_round=reports.append)
     strategy.start(
         AdversarialGrid(grid, attack, CLIENTS, {LIAR}),
@@ -46,6 +55,20 @@ def test_the_liar_sends_what_the_attack_makes_every_round() -> None:
     reports, places = rounds(FakeGrid([moving] * 6), 2)
     assert all(len(report.admitted) == 6 for report in reports)
     assert places == pytest.approx([0, (5 - 4) / 6, 2 * (5 - 4) / 6])
+
+
+def test_an_attack_may_be_a_chain() -> None:
+    _, places = rounds(FakeGrid([moving] * 6), 2, decorrelated(1, pull=3.0))
+    assert places == pytest.approx([0, (5 - 3) / 6, 2 * (5 - 3) / 6])  # the honest have no spread
+
+
+def test_an_attack_sees_where_the_global_model_went() -> None:
+    _, places = rounds(FakeGrid([moving] * 6), 3, relocated_orthogonal_perturbation(1))
+    # the liar sends the last aggregate: none at first, then what the round before moved
+    first = 5 / 6
+    second = (5 + first) / 6
+    third = (5 + second) / 6
+    assert places == pytest.approx(np.cumsum([0, first, second, third]))
 
 
 def test_a_silent_honest_node_costs_only_itself() -> None:

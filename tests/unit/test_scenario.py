@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from fedguard.defence import initial_state
 from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
 from fedguard_simulations import data
 from fedguard_simulations import scenario as scenario_module
-from fedguard_simulations.scenario import Expectation, Scenario, load_scenario, scenarios
+from fedguard_simulations.attacks import OMNISCIENT
+from fedguard_simulations.scenario import (
+    Expectation,
+    Scenario,
+    load_scenario,
+    parse_attack,
+    scenarios,
+)
 
 BASE = {"id": "t-v1", "summary": "a test", "attack": "sign_flip()", "defence": "krum(f=4)"}
 
@@ -72,6 +80,12 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"malicious": 20}, ConfigError, "malicious must lie in .0, 19."),
         ({"learning_rate": 0}, ConfigError, "learning_rate must be positive"),
         ({"attack": "min_max(f=3)"}, ConfigError, "makes 3 updates, the scenario has 4"),
+        ({"attack": "decorrelated(f=3)"}, ConfigError, "makes 3 updates, the scenario has 4"),
+        (
+            {"attack": "fang_krum(f=9)", "malicious": 9},
+            TooFewUpdates,
+            "at least 12 updates .n >= f . 3 honest. and got 11",
+        ),
         ({"attack": "krum(f=1)"}, UnknownName, "unknown attack 'krum'"),
         ({"expect": {"digit": {}}}, UnknownName, "did you mean 'digits'"),
         ({"expect": {"digits": {"clean_accuracy": "0.5"}}}, ConfigError, "write it like '>= 0.8'"),
@@ -82,6 +96,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 def test_mistakes_are_answered(change: dict, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         Scenario.from_dict(BASE | change)
+
+
+@pytest.mark.parametrize("attack", OMNISCIENT, ids=lambda each: each.__name__)
+def test_every_omniscient_attack_fits_a_scenario(attack) -> None:
+    text = f"{attack.__name__}(f=4)"
+    assert Scenario.from_dict(BASE | {"attack": text}).attack == text
+    assert initial_state(parse_attack(text)) == initial_state(attack(4))
 
 
 @pytest.mark.parametrize("key", ["id", "summary", "attack", "defence"])

@@ -1,22 +1,45 @@
-"""Omniscient attacks: stages that turn the round's honest updates into f crafted ones."""
+"""Omniscient attacks: stages, or chains, that turn honest updates into f crafted ones."""
 
 from __future__ import annotations
 
 from fedguard_simulations.attacks.a_little_is_enough import a_little_is_enough
+from fedguard_simulations.attacks.decorrelated import decorrelated
+from fedguard_simulations.attacks.fang import fang_krum, fang_trimmed_mean
+from fedguard_simulations.attacks.hybrid_sparse import hybrid_sparse
 from fedguard_simulations.attacks.inner_product import inner_product_manipulation
 from fedguard_simulations.attacks.mimic import mimic
-from fedguard_simulations.attacks.min_max import min_max
+from fedguard_simulations.attacks.min_max import min_max, min_sum
+from fedguard_simulations.attacks.rop import relocated_orthogonal_perturbation
 from fedguard_simulations.attacks.sybil import slander, sybil
 
-OMNISCIENT = (a_little_is_enough, inner_product_manipulation, min_max, mimic, sybil, slander)
+OMNISCIENT = (
+    a_little_is_enough,
+    inner_product_manipulation,
+    min_max,
+    min_sum,
+    fang_krum,
+    fang_trimmed_mean,
+    relocated_orthogonal_perturbation,
+    hybrid_sparse,
+    decorrelated,
+    mimic,
+    sybil,
+    slander,
+)
 """Every attack that sees the honest updates, as the command line lists them."""
 
 __all__ = [
     "OMNISCIENT",
     "a_little_is_enough",
+    "decorrelated",
+    "fang_krum",
+    "fang_trimmed_mean",
+    "hybrid_sparse",
     "inner_product_manipulation",
     "mimic",
     "min_max",
+    "min_sum",
+    "relocated_orthogonal_perturbation",
     "slander",
     "sybil",
 ]

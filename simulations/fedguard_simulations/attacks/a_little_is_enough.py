@@ -32,6 +32,7 @@ def a_little_is_enough(f: int, z: float | None = None) -> Stage:
     z defaults to the paper's, the largest that the majority still covers.
 
     Knows: every honest update of the round
+    Budget: f updates a round, z honest standard deviations in each coordinate
     Source: Baruch et al., NeurIPS 2019, algorithm 3
     """
     if f < 1:

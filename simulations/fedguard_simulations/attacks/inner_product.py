@@ -19,6 +19,7 @@ def inner_product_manipulation(f: int, epsilon: float = 2.0) -> Stage:
     A small epsilon hides among rows near zero; one above (n - f) / f turns the plain mean round.
 
     Knows: every honest update of the round
+    Budget: f updates a round, epsilon times as long as the honest mean
     Source: Xie et al., UAI 2019, section 4
     """
     if f < 1 or not epsilon > 0:

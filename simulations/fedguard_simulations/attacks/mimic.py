@@ -32,6 +32,7 @@ def mimic(f: int) -> Stage:
     The client is chosen in the first round and copied as long as as many honest clients reply.
 
     Knows: every honest update of the round
+    Budget: f updates a round, copies of an honest one
     Source: Karimireddy et al., ICLR 2022, section 4.2 (direction from the first round)
     """
     if f < 1:

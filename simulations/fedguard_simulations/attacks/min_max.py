@@ -1,39 +1,30 @@
-"""Min-Max: as far out as can be while no nearer outlier exists among the honest."""
+"""Min-Max and Min-Sum: as far out as can be while some honest row lies no nearer than that."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fedguard.defence import Blockwise, Stage
-from fedguard.errors import InvalidParameter
-from fedguard.probes import Float64, Probe, Statistics, gram
-from fedguard.types import Array
+from fedguard.defence import Act, Stage
+from fedguard.probes import Float64, Statistics
+from fedguard_simulations.attacks.perturbation import perturbation_of
+from fedguard_strategies.bounds import is_count, label
 
-__all__ = ["largest_gamma", "min_max"]
-
-
-def _products_with_deviation(block: Array, columns: slice) -> Float64:
-    """For p the negated standard deviation: <p, x_i> and, in every row, <p, p>; shape (n, 2)."""
-    rows = block.astype(np.float64)
-    deviation = -rows.std(axis=0)
-    return np.stack([rows @ deviation, np.full(len(rows), deviation @ deviation)], axis=1)
+__all__ = ["largest_gamma", "largest_gamma_of_sum", "min_max", "min_sum"]
 
 
-deviation = Probe("deviation", _products_with_deviation, linear=False, collective=True)
-
-
-def largest_gamma(honest: Statistics) -> float:
+def largest_gamma(gram: Float64, products: Float64, length: float) -> float:
     """The largest g for which mean + g p is as near every honest row as two of them are.
 
-    For each row that is a quadratic in g: ||mean - x_i||² + 2g <p, mean - x_i> + g² ||p||² <= D².
-    The paper bisects for it; here it is solved.
+    `products` are <p, x_i> and `length` is ||p||². For each row that is a quadratic in g:
+    ||mean - x_i||² + 2g <p, mean - x_i> + g² ||p||² <= D². The paper bisects for it; here it is
+    solved.
     """
-    squares, products = np.diagonal(honest.gram), honest.values[deviation][:, 0]
-    length = float(honest.values[deviation][0, 1])
-    limit = float((squares[:, None] + squares[None, :] - 2 * honest.gram).max())
-    to_mean = squares - 2 * honest.gram.mean(axis=1) + honest.gram.mean()
+    squares = np.diagonal(gram)
+    limit = float((squares[:, None] + squares[None, :] - 2 * gram).max())
+    to_mean = squares - 2 * gram.mean(axis=1) + gram.mean()
     half = products.mean() - products
     if length <= 0.0:
         return 0.0
@@ -41,23 +32,56 @@ def largest_gamma(honest: Statistics) -> float:
     return float(max(roots.min(), 0.0))
 
 
-def min_max(f: int) -> Stage:
+def largest_gamma_of_sum(gram: Float64, products: Float64, length: float) -> float:
+    """The largest g for which mean + g p is as near all honest rows as the loneliest of them is.
+
+    The products with p cancel over the rows: S(mean) + n g² ||p||² <= max_i S(x_i), where S sums
+    squared distances to all honest rows.
+    """
+    squares = np.diagonal(gram)
+    n = len(gram)
+    sums = n * squares + squares.sum() - 2 * gram.sum(axis=1)
+    to_mean = squares.sum() - n * gram.mean()
+    if length <= 0.0:
+        return 0.0
+    return float(np.sqrt(max(sums.max() - to_mean, 0.0) / (n * length)))
+
+
+def min_max(f: int, perturbation: str = "inverse_std") -> Stage:
     """Send mean - g std, f times, with g the largest that leaves no honest pair farther apart.
 
+    `perturbation` is what g multiplies: "inverse_std", "inverse_sign" (the signs of the mean) or
+    "inverse_unit_vector" (the mean, scaled to length 1), always taken away.
+
     Knows: every honest update of the round
-    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbation "inverse std")
+    Budget: f updates a round, as near every honest one as two of those are
+    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: section IV)
     """
-    if f < 1:
-        raise InvalidParameter(f"f must be at least 1, got {f!r}")
+    return _optimised("min_max", f, perturbation, largest_gamma)
 
-    def plan(honest: Statistics, state: Any) -> tuple[Blockwise, Any]:
-        gamma = largest_gamma(honest)
 
-        def kernel(rows: Array, columns: slice) -> Array:
-            crafted = rows.mean(axis=0) - np.asarray(gamma, rows.dtype) * rows.std(axis=0)
-            return np.repeat(crafted[None, :], f, axis=0)
+def min_sum(f: int, perturbation: str = "inverse_std") -> Stage:
+    """Send mean - g std, f times, with g the largest that leaves an honest row more alone.
 
-        return Blockwise(kernel, rows=f), state
+    Alone is who has the largest sum of squared distances to all honest rows. `perturbation` is as
+    in `min_max`.
 
-    bound = "n >= 2 honest"
-    return Stage(f"min_max(f={f})", 2, bound, plan, probes=(gram, deviation), blockwise=True)
+    Knows: every honest update of the round
+    Budget: f updates a round, as near all honest ones as the loneliest of those
+    Source: Shejwalkar and Houmansadr, NDSS 2021, section IV-C (perturbations: section IV)
+    """
+    return _optimised("min_sum", f, perturbation, largest_gamma_of_sum)
+
+
+def _optimised(
+    name: str, f: int, perturbation: str, largest: Callable[[Float64, Float64, float], float]
+) -> Stage:
+    is_count("f", f, 1)
+    pushed = perturbation_of(perturbation)
+
+    def plan(honest: Statistics, state: Any) -> tuple[Act, Any]:
+        return pushed.act(honest, largest(honest.gram, *pushed.products(honest)), f), state
+
+    given = None if perturbation == "inverse_std" else perturbation
+    name = label(name, f=f, perturbation=given)
+    return Stage(name, 2, "n >= 2 honest", plan, probes=pushed.probes, blockwise=pushed.blockwise)

@@ -30,6 +30,7 @@ def sybil(f: int, epsilon: float = 2.0, noise: float = 1.0, seed: int = 0) -> St
     no two are copies and no single round shows the collusion.
 
     Knows: every honest update of the round
+    Budget: f updates a round, of any length
     Source: Fung et al. (FoolsGold), RAID 2020, section 8 (sybils that perturb their updates)
     """
     if f < 1 or not epsilon > 0 or not noise >= 0:
@@ -57,6 +58,7 @@ def slander(f: int, noise: float = 0.05, seed: int = 0) -> Stage:
     that it stands alone.
 
     Knows: every honest update of the round
+    Budget: f updates a round, as far from the honest mean as the victim
     Source: Hoffman et al., ACM Computing Surveys 2009, section 3.2 (slandering), "A Survey of
         Attack and Defense Techniques for Reputation Systems"
     """
