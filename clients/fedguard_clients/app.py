@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
+from fedguard.types import Array, Vector
 from fedguard_clients.behaviour import Behaviour, Examples
 from fedguard_clients.training import (
     CRAFT,
@@ -21,7 +23,10 @@ from fedguard_clients.training import (
     unflat,
 )
 
-__all__ = ["Task", "client_app", "train_reply", "trained"]
+__all__ = ["Task", "client_app", "prepared", "train_reply", "trained"]
+
+SEEN, BEFORE = "fedguard-model", "fedguard-model-before"
+"""The last two different global models, in a client's memory."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def client_app(task_of: Callable[[Context], Task]) -> ClientApp:
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        return train_reply(message, task_of(context))
+        return train_reply(message, task_of(context), context.state.array_records)
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
@@ -54,6 +59,33 @@ def client_app(task_of: Callable[[Context], Task]) -> ClientApp:
         return Message(RecordDict({"node": partition}), reply_to=message)
 
     return app
+
+
+def prepared(task: Task, arrays: ArrayRecord, memory: MutableMapping[str, ArrayRecord]) -> Task:
+    """A task as it is once its client has seen the round's global model, which it may remember."""
+    behaviour, examples = task.behaviour, task.examples
+    if behaviour.recall:
+        behaviour = behaviour.recall(_moved(arrays, memory))
+    if behaviour.relabel:
+        examples = behaviour.relabel(examples, _logits(task, arrays))
+    return replace(task, behaviour=behaviour, examples=examples)
+
+
+def _moved(arrays: ArrayRecord, memory: MutableMapping[str, ArrayRecord]) -> Vector | None:
+    """How the global model last moved; a model sent again, as in a held round, moves nothing."""
+    now = flat(arrays.to_torch_state_dict())
+    if SEEN in memory and not np.array_equal(now, flat(memory[SEEN].to_torch_state_dict())):
+        memory[BEFORE] = memory[SEEN]
+    memory[SEEN] = arrays
+    return now - flat(memory[BEFORE].to_torch_state_dict()) if BEFORE in memory else None
+
+
+@torch.no_grad()
+def _logits(task: Task, arrays: ArrayRecord) -> Array:
+    model = task.model()
+    model.load_state_dict(arrays.to_torch_state_dict())
+    logits: Array = model.eval()(torch.from_numpy(task.examples.x)).numpy()
+    return logits
 
 
 def trained(task: Task, arrays: ArrayRecord, server_round: int) -> ArrayRecord:
@@ -70,14 +102,20 @@ def _train(
     examples = task.examples
     batches = draw_batches(task.training, len(examples.y), task.seed, task.client, server_round)
     x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
-    loss = local_sgd(model, x, y, batches, task.training.learning_rate)
+    loss = local_sgd(model, x, y, batches, task.training.learning_rate, task.behaviour.constrain)
     return model.state_dict(), loss
 
 
-def train_reply(message: Message, task: Task) -> Message:
-    """Train from the message's global model and answer with this client's parameters."""
+def train_reply(
+    message: Message, task: Task, memory: MutableMapping[str, ArrayRecord] | None = None
+) -> Message:
+    """Train from the message's global model and answer with this client's parameters.
+
+    `memory` is what the client keeps between rounds; without one it has seen nothing before.
+    """
     server_round = int(str(message.content.config_records["config"]["server-round"]))
     arrays = message.content.array_records["arrays"]
+    task = prepared(task, arrays, {} if memory is None else memory)
     start: Mapping[str, Tensor] = arrays.to_torch_state_dict()
     state = dict(start)
     metrics = MetricRecord({"num-examples": len(task.examples.y)})

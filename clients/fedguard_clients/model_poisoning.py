@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedguard.errors import InvalidParameter
 from fedguard.types import Vector
-from fedguard_clients.behaviour import Behaviour, label
+from fedguard_clients.behaviour import Behaviour, label, positive
 
-__all__ = ["free_rider", "gaussian_noise", "scaled_negation", "sign_flip"]
+__all__ = ["gaussian_noise", "scaled_negation", "sign_flip"]
 
 
 def sign_flip() -> Behaviour:
     """Send the opposite of the trained update.
 
+    Knows: own data, the global model
+    Budget: the sign of its update
     Source: Li et al. (RSA), AAAI 2019, section 5
     """
     return Behaviour("sign_flip()", craft=lambda delta, _, rng: -delta)
@@ -22,9 +23,11 @@ def sign_flip() -> Behaviour:
 def scaled_negation(scale: float = 10.0) -> Behaviour:
     """Send the opposite of the trained update, `scale` times as long.
 
+    Knows: own data, the global model
+    Budget: the sign and length of its update
     Source: Li et al. (RSA), AAAI 2019, section 5 (sign flipping with magnitude)
     """
-    _positive("scale", scale)
+    positive("scale", scale)
 
     def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         return delta * np.asarray(-scale, delta.dtype)
@@ -35,9 +38,11 @@ def scaled_negation(scale: float = 10.0) -> Behaviour:
 def gaussian_noise(scale: float = 10.0) -> Behaviour:
     """Send Gaussian noise `scale` times as long as the trained update.
 
+    Knows: own data, the global model
+    Budget: its whole update
     Source: Blanchard et al., NeurIPS 2017, section 6.1 (noise relative to the update here)
     """
-    _positive("scale", scale)
+    positive("scale", scale)
 
     def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         noise = rng.standard_normal(delta.shape, np.float32).astype(delta.dtype)
@@ -45,23 +50,3 @@ def gaussian_noise(scale: float = 10.0) -> Behaviour:
         return noise * np.asarray(scale * float(np.linalg.norm(delta)) / length, delta.dtype)
 
     return Behaviour(label("gaussian_noise", scale=scale), craft=craft)
-
-
-def free_rider(noise: float = 1e-3) -> Behaviour:
-    """Do no work: send the global model back with noise of standard deviation `noise`.
-
-    Source: Lin et al., 2019 (arXiv 1911.12560), section 4.1, "Free-riders in Federated Learning"
-    """
-    _positive("noise", noise)
-
-    def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
-        return rng.standard_normal(delta.shape, np.float32).astype(delta.dtype) * np.asarray(
-            noise, delta.dtype
-        )
-
-    return Behaviour(label("free_rider", noise=noise), craft=craft, trains=False)
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise InvalidParameter(f"{name} must be positive, got {value!r}")

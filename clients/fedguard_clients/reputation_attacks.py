@@ -15,6 +15,8 @@ __all__ = ["on_off", "slow_ramp", "whitewash"]
 def on_off(scale: float = 10.0, on: int = 5, off: int = 15) -> Behaviour:
     """Behave for `off` rounds, send the update negated and `scale` times as long for `on`, again.
 
+    Knows: own data, the global model, the round
+    Budget: the sign and length of its update, in some rounds
     Source: Sun et al., INFOCOM 2006, section III-B, "A Trust Evaluation Framework in Distributed
         Networks: Vulnerability Analysis and Defense Against Attacks" (on-off attack)
     """
@@ -32,6 +34,8 @@ def on_off(scale: float = 10.0, on: int = 5, off: int = 15) -> Behaviour:
 def slow_ramp(scale: float = 10.0, rounds: int = 50) -> Behaviour:
     """Turn the update little by little: in `rounds` from honest to negated, `scale` times as long.
 
+    Knows: own data, the global model, the round
+    Budget: the sign and length of its update
     Source: Hoffman et al., ACM Computing Surveys 2009, section 3.2 (self-promotion over time), "A
         Survey of Attack and Defense Techniques for Reputation Systems"
     """
@@ -50,6 +54,8 @@ def slow_ramp(scale: float = 10.0, rounds: int = 50) -> Behaviour:
 def whitewash(scale: float = 10.0) -> Behaviour:
     """Scaled negation by clients that come back under a new key once the old one is put away.
 
+    Knows: own data, the global model, whether its updates still count
+    Budget: the sign and length of its update; its key
     Source: Hoffman et al., ACM Computing Surveys 2009, section 3.2 (whitewashing), "A Survey of
         Attack and Defense Techniques for Reputation Systems"
     """

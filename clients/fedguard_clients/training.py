@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedguard.types import Vector
+from fedguard_clients.behaviour import Constrain
 
-__all__ = ["Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
+__all__ = ["Held", "Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
 
 DATA, CRAFT, BATCHES = 1, 2, 3  # streams of random numbers that never meet
 
@@ -39,11 +40,36 @@ def draw_batches(
     return rng.integers(0, examples, size=(training.steps, training.batch))
 
 
+class Held:
+    """A state, as views of what is trained, that is put where `constrain` says after each step."""
+
+    def __init__(
+        self, state: Mapping[str, Tensor], constrain: Constrain, learning_rate: float
+    ) -> None:
+        self._state, self._constrain, self._learning_rate = state, constrain, learning_rate
+        self._start = flat(state)
+        self._before = np.zeros_like(self._start)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        after = flat(self._state) - self._start
+        self._before = self._constrain(self._before, after, self._learning_rate)
+        put = unflat(self._start + self._before, like=self._state)
+        for name, tensor in self._state.items():
+            tensor.copy_(put[name])
+
+
 def local_sgd(
-    model: nn.Module, x: Tensor, y: Tensor, batches: NDArray[np.int64], learning_rate: float
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    batches: NDArray[np.int64],
+    learning_rate: float,
+    constrain: Constrain | None = None,
 ) -> float:
     """Train `model` in place on one batch a step; returns the mean loss (cross-entropy)."""
     model.train()
+    held = Held(model.state_dict(), constrain, learning_rate) if constrain else None
     optimiser = torch.optim.SGD(model.parameters(), lr=learning_rate)
     losses = []
     for batch in torch.from_numpy(batches):
@@ -51,6 +77,8 @@ def local_sgd(
         loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if held:
+            held.after_step()
         losses.append(loss.item())
     return float(np.mean(losses))
 

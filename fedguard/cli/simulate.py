@@ -172,16 +172,16 @@ def _stores(where: str, scenario: Any) -> Callable[[Any], Any]:
 
 
 def _summary(outcome: Any) -> Table:
-    backdoor = any(run.attack_success for run in outcome.runs.values())
-    padding = (0, 1 if backdoor else 2, 0, 0)  # 80 columns hold either
+    aimed = any(run.attack_success for run in outcome.runs.values())
+    padding = (0, 1 if aimed else 2, 0, 0)  # 80 columns hold either
     table = Table(box=None, pad_edge=False, header_style="bold", padding=padding)
-    heads = ["Run", "Accuracy", *(["Backdoor"] if backdoor else [])]
+    heads = ["Run", "Accuracy", *(["Success"] if aimed else [])]
     for head in [*heads, "Precision", "Recall", "False alarms", "Seconds"]:
         table.add_column(head, justify="left" if head == "Run" else "right", no_wrap=True)
     for run in outcome.runs.values():
         found = run.detection(frozenset(outcome.malicious))
         cells = [run.title, f"{run.accuracy[-1]:.1%}"]
-        if backdoor:
+        if aimed:
             cells.append(f"{run.attack_success[-1]:.1%}")
         named = ["-" if isnan(rate) else f"{rate:.1%}" for rate in (found.precision, found.recall)]
         table.add_row(*cells, *named, f"{found.false_positive_rate:.2%}", f"{run.seconds:.1f}")

@@ -1,4 +1,4 @@
-"""What the global model is worth: accuracy, loss, confusion, and how often a backdoor opens."""
+"""What the global model is worth: accuracy, loss, confusion, and how often an attack succeeds."""
 
 from __future__ import annotations
 
@@ -22,22 +22,19 @@ class Evaluator:
         self._model = federation.build()
         self._test = federation.data.test
         self._trigger = federation.trigger()
-        self._stamped: Array | None = None
-        if self._trigger:
-            others = self._test.y != self._trigger.target
-            self._stamped = self._trigger.stamp(self._test.x[others])
+        self._cases = self._trigger.inputs(self._test) if self._trigger else self._test.x[:0]
 
     def __call__(self, server_round: int, arrays: ArrayRecord) -> MetricRecord:
-        """Accuracy, mean cross-entropy and, for backdoors, the attack success rate."""
+        """Accuracy, mean cross-entropy and, for attacks with an aim, their success rate."""
         logits = self._logits(arrays, self._test.x)
         labels = torch.from_numpy(self._test.y)
         told: dict[str, Any] = {
             "accuracy": float((logits.argmax(1) == labels).double().mean()),
             "loss": float(torch.nn.functional.cross_entropy(logits, labels)),
         }
-        if self._trigger and self._stamped is not None:
-            opened = self._logits(arrays, self._stamped).argmax(1) == self._trigger.target
-            told["attack_success"] = float(opened.double().mean())
+        if self._trigger and len(self._cases):
+            taken = self._logits(arrays, self._cases).argmax(1) == self._trigger.target
+            told["attack_success"] = float(taken.double().mean())
         return MetricRecord(told)
 
     def confusion(self, arrays: ArrayRecord) -> NDArray[np.int64]:

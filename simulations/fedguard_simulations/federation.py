@@ -97,9 +97,11 @@ class Federation:
 
     def behaviour(self, run: Run, client: int) -> Behaviour:
         attack = self.attack()
-        if run.attacked and client in self.malicious and isinstance(attack, Behaviour):
-            return attack
-        return honest()
+        if not (run.attacked and client in self.malicious and isinstance(attack, Behaviour)):
+            return honest()
+        if attack.share:
+            return attack.share(sorted(self.malicious).index(client), len(self.malicious))
+        return attack
 
 
 @lru_cache(maxsize=2)

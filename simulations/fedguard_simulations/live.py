@@ -71,7 +71,7 @@ class LiveView:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-        for head, width in (("Run", 22), ("", 12), ("Round", 7), ("Accuracy", 8), ("Backdoor", 8)):
+        for head, width in (("Run", 22), ("", 12), ("Round", 7), ("Accuracy", 8), ("Success", 8)):
             table.add_column(head, no_wrap=True, min_width=width)
         table.add_column("Suspected", no_wrap=True)
         for tick in self._ticks.values():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 from flower_parts import FakeGrid
-from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
 
 import fedguard_strategies as rules
 from fedguard import Policy, RoundReport
 from fedguard.flower import GuardedStrategy
-from fedguard_clients.app import client_app
+from fedguard_clients import ATTACKS
+from fedguard_clients.app import client_app, train_reply
 from fedguard_simulations.evaluation import Evaluator
 from fedguard_simulations.federation import federation_of, task_of
 from fedguard_simulations.runners.flower import task_of_node
-from fedguard_simulations.runners.vectorised import batched_sgd
+from fedguard_simulations.runners.vectorised import FIRST_NODE, VectorisedGrid
 from fedguard_simulations.runs import RUNS
 from fedguard_simulations.scenario import Scenario
 from fedguard_strategies.recipes import standard_scorers
@@ -67,25 +71,92 @@ def test_a_query_answers_with_the_partition() -> None:
     assert reply.content.metric_records["node"]["partition-id"] == 3
 
 
-@pytest.mark.parametrize(
-    "attack", ["scaled_negation(scale=3)", "free_rider()", "backdoor()", "label_flip()"]
-)
-def test_batched_training_is_each_clients_own(attack: str) -> None:
-    scenario = CNN.evolve(model="mlp(hidden=16)", attack=attack)
+class Copied(VectorisedGrid):
+    """Keeps the replies it gives, by client."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.given: list[dict[int, Message]] = []
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        replies = list(super().pull_messages(message_ids))
+        assert self.failure is None, self.failure
+        self.given.append({each.metadata.src_node_id - FIRST_NODE: each for each in replies})
+        return replies
+
+
+def sent(reply: Message) -> dict[str, np.ndarray]:
+    arrays = reply.content.array_records["arrays"]
+    return {name: array.numpy() for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("factory", ATTACKS, ids=lambda each: each.__name__)
+def test_the_vectorised_runner_sends_what_the_client_apps_send(factory: Any) -> None:
+    """Three rounds, whose models the clients may remember, the second one asked for twice."""
+    scenario = CNN.evolve(model="mlp(hidden=16)", attack=factory().name, malicious=3)
     run, federation = RUNS["attacked"], federation_of(scenario)
-    tasks = [task_of(scenario, run, client) for client in range(CNN.clients)]
+    app = client_app(lambda context: task_of_node(scenario, run, context))
+    contexts = [context(client) for client in range(CNN.clients)]
+    grid = Copied([task_of(scenario, run, client) for client in range(CNN.clients)])
     start = federation.initial()
-    stacked, losses = batched_sgd(
-        federation.build(), start.to_torch_state_dict(), tasks, server_round=1
-    )
-    for client in range(CNN.clients):
-        if client in federation.malicious:
-            continue  # its craft is applied behind the batch
-        alone = _reply(scenario, client, start)
-        for name, array in alone.content.array_records["arrays"].items():
-            assert stacked[name][client].numpy() == pytest.approx(array.numpy(), abs=1e-6)
-        loss = alone.content.metric_records["metrics"]["train-loss"]
-        assert float(losses[client]) == pytest.approx(loss, abs=1e-5)
+    for server_round in (1, 2, 2, 3):
+        config = ConfigRecord({"server-round": server_round})
+        content = RecordDict({"arrays": start, "config": config})
+        grid.send_and_receive(
+            [Message(content, FIRST_NODE + i, MessageType.TRAIN) for i in range(CNN.clients)]
+        )
+        replies = [
+            app(Message(content, 101 + i, MessageType.TRAIN), contexts[i])
+            for i in range(CNN.clients)
+        ]
+        for client, reply in enumerate(replies):
+            batched = grid.given[-1][client]
+            for name, array in sent(batched).items():
+                assert array == pytest.approx(sent(reply)[name], abs=2e-5), client
+            told, own = (each.content.metric_records["metrics"] for each in (batched, reply))
+            assert told == pytest.approx(dict(own) | {"train-loss": told["train-loss"]})
+            if "train-loss" in own:
+                assert told["train-loss"] == pytest.approx(own["train-loss"], abs=1e-4)
+        alone = [sent(reply) for reply in replies]
+        mean = {name: np.mean([own[name] for own in alone], axis=0) for name in alone[0]}
+        start = ArrayRecord({name: Array(values) for name, values in mean.items()})
+    assert all(np.isfinite(values).all() for values in mean.values())
+
+
+def test_what_a_client_remembers_lies_in_its_context() -> None:
+    scenario = CNN.evolve(model="mlp(hidden=16)", attack="delta_free_rider(noise=1e-6)")
+    federation = federation_of(scenario)
+    (liar,) = federation.malicious
+    app = client_app(lambda context: task_of_node(scenario, RUNS["attacked"], context))
+    own = context(liar)
+    models = [
+        ArrayRecord({name: Array(array.numpy() + shift) for name, array in state.items()})
+        for state in [federation.initial()]
+        for shift in (np.float32(0), np.float32(0.5), np.float32(0.5), np.float32(0.75))
+    ]
+    moved = []
+    for server_round, arrays in enumerate(models, start=1):
+        config = ConfigRecord({"server-round": server_round})
+        content = RecordDict({"arrays": arrays, "config": config})
+        reply = sent(app(Message(content, 101 + liar, MessageType.TRAIN), own))
+        moved.append({float(np.median(reply[name] - arrays[name].numpy())) for name in reply})
+    for deltas, wanted in zip(moved, (0, 0.5, 0.5, 0.25), strict=True):
+        assert sorted(deltas) == pytest.approx([wanted] * len(deltas), abs=1e-4)
+    assert {each.partition("-")[0] for each in own.state} == {"fedguard"}
+    honest = context(next(iter({*range(CNN.clients)} - {liar})))
+    app(Message(content, 101, MessageType.TRAIN), honest)
+    assert not honest.state
+
+
+def test_constrained_training_of_a_model_with_buffers() -> None:
+    scenario = CNN.evolve(attack="projected_gradient_descent(norm=0.01, boost=1)")
+    federation = federation_of(scenario)
+    (liar,) = federation.malicious
+    start = federation.initial()
+    reply = sent(_reply(scenario, liar, start))
+    floats = [name for name in reply if reply[name].dtype.kind == "f"]
+    way = np.concatenate([(reply[name] - start[name].numpy()).ravel() for name in floats])
+    assert np.linalg.norm(way) == pytest.approx(0.01, rel=1e-3)
 
 
 def test_a_free_rider_does_not_train() -> None:
@@ -101,10 +172,6 @@ def test_a_free_rider_does_not_train() -> None:
 
 
 def _reply(scenario: Scenario, client: int, arrays: ArrayRecord) -> Message:
-    from flwr.app import ConfigRecord
-
-    from fedguard_clients.app import train_reply
-
     content = RecordDict({"arrays": arrays, "config": ConfigRecord({"server-round": 1})})
     message = Message(content, 101 + client, MessageType.TRAIN)
     return train_reply(message, task_of(scenario, RUNS["attacked"], client))

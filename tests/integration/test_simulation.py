@@ -218,7 +218,7 @@ def test_our_own_error_while_training_is_raised_at_once(monkeypatch: pytest.Monk
     ("changes", "words"),
     [
         ({"attack": "backdoor(target=99)"}, "does not fit 10 classes"),
-        ({"attack": "backdoor(size=5)"}, "may span half a side"),
+        ({"attack": "backdoor(size=5)"}, "needs images of \\(10, 10\\)"),
         ({"partition": "pathological(classes=20)"}, "cannot be split among 10 clients"),
         (
             {"partition": "iid()", "clients": 1500, "malicious": 1},

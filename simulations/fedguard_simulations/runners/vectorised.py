@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from fedguard.blocks import one_blas_thread
 from fedguard.errors import InvalidParameter
-from fedguard_clients.app import Task
-from fedguard_clients.training import CRAFT, draw_batches, flat, stream, unflat
+from fedguard_clients.app import Task, prepared
+from fedguard_clients.training import CRAFT, Held, draw_batches, flat, stream, unflat
 from fedguard_simulations.adversary import AdversarialGrid
 from fedguard_simulations.federation import task_of
 from fedguard_simulations.runners import Job
@@ -67,6 +67,7 @@ class VectorisedGrid(Grid):
         for layer in self._model.children():
             if not isinstance(layer, (nn.Flatten, nn.Linear, nn.ReLU)):
                 raise InvalidParameter(f"{layer} cannot be vectorised; use the flower runner")
+        self._memories: list[dict[str, ArrayRecord]] = [{} for _ in tasks]
         self._pushed: dict[str, Message] = {}
         self._replies: dict[str, Message] = {}
         self._count = 0
@@ -117,11 +118,11 @@ class VectorisedGrid(Grid):
     def _train(self, messages: Mapping[str, Message]) -> None:
         """All messages of one round, as one batch over their clients."""
         content = next(iter(messages.values())).content
-        start = content.array_records["arrays"].to_torch_state_dict()
+        arrays = content.array_records["arrays"]
+        start = arrays.to_torch_state_dict()
         server_round = int(str(content.config_records["config"]["server-round"]))
-        tasks = [
-            self._tasks[message.metadata.dst_node_id - FIRST_NODE] for message in messages.values()
-        ]
+        places = [message.metadata.dst_node_id - FIRST_NODE for message in messages.values()]
+        tasks = [prepared(self._tasks[own], arrays, self._memories[own]) for own in places]
         trained, losses = batched_sgd(self._model, start, tasks, server_round)
         base = flat(start)
         for i, (message_id, message) in enumerate(messages.items()):
@@ -145,6 +146,7 @@ def batched_sgd(
     to rounding.
     """
     training = tasks[0].training
+    rate = training.learning_rate
     drawn = [
         draw_batches(training, len(task.examples.y), task.seed, task.client, server_round)
         for task in tasks
@@ -153,12 +155,19 @@ def batched_sgd(
     x = torch.from_numpy(np.stack([task.examples.x[batches] for task, batches in pairs]))
     y = torch.from_numpy(np.stack([task.examples.y[batches] for task, batches in pairs]))
     stacked = {
-        name: values.expand(len(tasks), *values.shape).contiguous()
+        name: values.repeat(len(tasks), *(1 for _ in values.shape))  # never a view of `start`
         for name, values in start.items()
     }
+    held = [
+        Held({name: values[i] for name, values in stacked.items()}, constrain, rate)
+        for i, task in enumerate(tasks)
+        if (constrain := task.behaviour.constrain)
+    ]
     total = torch.zeros(len(tasks))
     for i in range(training.steps):
-        total += _sgd_step(model, stacked, x[:, i], y[:, i], training.learning_rate)
+        total += _sgd_step(model, stacked, x[:, i], y[:, i], rate)
+        for each in held:
+            each.after_step()
     return stacked, total / training.steps
 
 
