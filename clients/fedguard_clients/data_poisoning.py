@@ -27,6 +27,8 @@ def patch(size: int, target: int) -> Trigger:
     """A white square of `size` pixels a side in the lower right corner of images (n, h, w)."""
 
     def stamp(x: Array) -> Array:
+        if x.ndim != 3:
+            raise InvalidParameter(f"a patch is for images (n, h, w), not for {x.shape}")
         marked = x.copy()
         marked[..., -size:, -size:] = 1.0
         return marked
