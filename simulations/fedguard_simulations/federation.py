@@ -45,9 +45,9 @@ class Federation:
     model: Model
 
     @property
-    def image(self) -> tuple[int, int]:
-        height, width = self.data.test.x.shape[1:]
-        return height, width
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.data.test.x.shape[1:]
 
     @property
     def classes(self) -> int:
@@ -61,10 +61,10 @@ class Federation:
         return [each for each in everybody if run.malicious or each not in self.malicious]
 
     def build(self) -> nn.Module:
-        return self.model.build(self.image, self.classes)
+        return self.model.build(self.shape, self.classes)
 
     def initial(self) -> ArrayRecord:
-        model = self.model.initial(self.image, self.classes, self.scenario.seed)
+        model = self.model.initial(self.shape, self.classes, self.scenario.seed)
         return ArrayRecord(model.state_dict())
 
     def attack(self) -> Behaviour | Defence:

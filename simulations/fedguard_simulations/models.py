@@ -1,8 +1,9 @@
-"""Small models for image-sized examples, built from a seed."""
+"""Small models for examples of any shape, built from a seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedguard.errors import InvalidParameter
@@ -10,22 +11,35 @@ from fedguard.errors import InvalidParameter
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MODELS", "Model", "cnn", "mlp"]
+__all__ = ["MODELS", "Model", "cnn", "logistic", "lora", "mlp"]
+
+Shape = tuple[int, ...]
 
 
 class Model(NamedTuple):
-    """An architecture: `build(image, classes)` gives a module for images (h, w)."""
+    """An architecture: `build(shape, classes)` gives a module for examples of that shape."""
 
     name: str
-    build: Callable[[tuple[int, int], int], nn.Module]
+    build: Callable[[Shape, int], nn.Module]
 
-    def initial(self, image: tuple[int, int], classes: int, seed: int) -> nn.Module:
+    def initial(self, shape: Shape, classes: int, seed: int) -> nn.Module:
         """The module every run of this seed starts from; global randomness is left alone."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.build(image, classes)
+            return self.build(shape, classes)
+
+
+def logistic() -> Model:
+    """Multinomial logistic regression: one linear layer."""
+
+    def build(shape: Shape, classes: int) -> nn.Module:
+        from torch import nn
+
+        return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes))
+
+    return Model("logistic()", build)
 
 
 def mlp(hidden: int = 64) -> Model:
@@ -33,12 +47,11 @@ def mlp(hidden: int = 64) -> Model:
     if hidden < 1:
         raise InvalidParameter(f"hidden must be at least 1, got {hidden!r}")
 
-    def build(image: tuple[int, int], classes: int) -> nn.Module:
+    def build(shape: Shape, classes: int) -> nn.Module:
         from torch import nn
 
-        pixels = image[0] * image[1]
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+            nn.Flatten(), nn.Linear(prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
         )
 
     return Model(f"mlp(hidden={hidden})", build)
@@ -48,13 +61,19 @@ def cnn(channels: int = 8) -> Model:
     """Two convolutions with BatchNorm and pooling; its counters are integer buffers."""
     if channels < 1:
         raise InvalidParameter(f"channels must be at least 1, got {channels!r}")
+    name = f"cnn(channels={channels})"
 
-    def build(image: tuple[int, int], classes: int) -> nn.Module:
+    def build(shape: Shape, classes: int) -> nn.Module:
         from torch import nn
 
+        if len(shape) != 2 or min(shape) < 4:
+            raise InvalidParameter(
+                f"{name} is for images of 4 x 4 pixels or more, not for examples of shape {shape}: "
+                "use logistic(), mlp() or lora()"
+            )
         wide = 2 * channels
         return nn.Sequential(
-            nn.Unflatten(1, (1, image[0])),
+            nn.Unflatten(1, (1, shape[0])),
             nn.Conv2d(1, channels, 3, padding=1),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
@@ -64,10 +83,33 @@ def cnn(channels: int = 8) -> Model:
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(wide * (image[0] // 4) * (image[1] // 4), classes),
+            nn.Linear(wide * (shape[0] // 4) * (shape[1] // 4), classes),
         )
 
-    return Model(f"cnn(channels={channels})", build)
+    return Model(name, build)
 
 
-MODELS = (mlp, cnn)
+def lora(rank: int = 4, hidden: int = 64, base: int = 0) -> Model:
+    """A frozen random hidden layer with a low-rank adapter, and a head: small updates.
+
+    Trained and sent are the adapter's two factors, the bias and the linear head; the hidden
+    layer's own weights are drawn from the seed `base` by everybody.
+
+    Source: Hu et al. (LoRA), ICLR 2022, section 4.1
+    """
+    if min(rank, hidden) < 1 or base < 0:
+        wanted = "rank >= 1, hidden >= 1 and base >= 0 are needed"
+        raise InvalidParameter(f"{wanted}, got {rank!r}, {hidden!r}, {base!r}")
+
+    def build(shape: Shape, classes: int) -> nn.Module:
+        from torch import nn
+
+        from fedguard_simulations.adapters import LowRankLinear
+
+        adapted = LowRankLinear(prod(shape), hidden, rank, base)
+        return nn.Sequential(nn.Flatten(), adapted, nn.ReLU(), nn.Linear(hidden, classes))
+
+    return Model(f"lora(rank={rank}, hidden={hidden}, base={base})", build)
+
+
+MODELS = (logistic, mlp, cnn, lora)

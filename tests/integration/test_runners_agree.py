@@ -31,8 +31,12 @@ SCENARIO = Scenario(
     "ignore:.*subprocess.* is still running:ResourceWarning",  # Ray leaves its own behind
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-@pytest.mark.parametrize("attack", [SCENARIO.attack, "backdoor(boost=3, size=2)"])
-def test_flower_and_vectorised_agree(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"attack": "backdoor(boost=3, size=2)"}, {"model": "cnn(channels=4)"}],
+    ids=["omniscient", "backdoor", "convolutions"],
+)
+def test_flower_and_vectorised_agree(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[np.ndarray]] = {"flower": [], "vectorised": []}
     runs: dict[str, RunOutcome] = {}
     for runner, models in seen.items():
@@ -43,7 +47,7 @@ def test_flower_and_vectorised_agree(attack: str, monkeypatch: pytest.MonkeyPatc
                 return super().__call__(server_round, arrays)
 
         monkeypatch.setattr(engine, "Evaluator", Watched)
-        outcome = engine.simulate(SCENARIO.evolve(attack=attack), runner, ["defended"])
+        outcome = engine.simulate(SCENARIO.evolve(**changes), runner, ["defended"])
         runs[runner] = outcome.runs["defended"]
     assert len(seen["flower"]) == SCENARIO.rounds + 1
     for one, other in zip(seen["flower"], seen["vectorised"], strict=True):

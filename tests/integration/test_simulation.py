@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord
 from typer.testing import CliRunner
 
 from fedguard.cli import app, main
-from fedguard.errors import ConfigError, InvalidParameter, UnknownName
+from fedguard.errors import ConfigError, UnknownName
 from fedguard.state.models import manifest_of
 from fedguard.state.opening import open_to_read
 from fedguard_simulations.federation import federation_of
@@ -246,8 +246,6 @@ def test_what_cannot_be_run_is_answered() -> None:
         simulate(SMALL, runner="vectorized")
     with pytest.raises(UnknownName, match="did you mean 'attacked'"):
         simulate(SMALL, labels=["atacked"])
-    with pytest.raises(InvalidParameter, match="use the flower runner"):
-        simulate(SMALL.evolve(model="cnn()"))
 
 
 @pytest.mark.parametrize("name", scenarios())

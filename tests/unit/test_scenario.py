@@ -14,6 +14,7 @@ from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
 from fedguard_simulations import data
 from fedguard_simulations import scenario as scenario_module
 from fedguard_simulations.attacks import OMNISCIENT
+from fedguard_simulations.data import dataset
 from fedguard_simulations.scenario import (
     Expectation,
     Scenario,
@@ -140,7 +141,7 @@ def test_settings_from_text() -> None:
 
 
 def test_missing_data_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "DEBIAN_PATH", tmp_path)
+    monkeypatch.setattr(dataset, "DEBIAN_PATHS", ())
     monkeypatch.setenv("FEDGUARD_DATA", str(tmp_path))
     data.load_dataset.cache_clear()
     with pytest.raises(MissingData, match="apt-get install dataset-fashion-mnist"):

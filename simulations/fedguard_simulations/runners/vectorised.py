@@ -1,4 +1,7 @@
-"""The vectorised runner: Flower's messages in one process, all clients' SGD as one batch."""
+"""The vectorised runner: Flower's messages in one process, all clients' SGD as one batch.
+
+Models it has no batched SGD for are trained one client after the other, as a ClientApp would.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,20 @@ from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor, nn
 
 from fedguard.blocks import one_blas_thread
-from fedguard.errors import InvalidParameter
-from fedguard_clients.app import Task, prepared
+from fedguard_clients.app import Task, prepared, train_reply
 from fedguard_clients.training import CRAFT, Held, draw_batches, flat, stream, unflat
 from fedguard_simulations.adversary import AdversarialGrid
 from fedguard_simulations.federation import task_of
 from fedguard_simulations.runners import Job
 
-__all__ = ["VectorisedGrid", "batched_sgd", "run_vectorised"]
+__all__ = ["VectorisedGrid", "batched_sgd", "batches", "run_vectorised"]
 
 SUPERLINK = 1
 FIRST_NODE = 1000  # node ids, in the order of the clients
 
 
 def run_vectorised(job: Job) -> ArrayRecord:
-    """Run a job in this process. Models beyond linear layers and ReLU need the flower runner."""
+    """Run a job in this process."""
     federation, run = job.federation, job.run
     clients = federation.participants(run)
     tasks = [task_of(federation.scenario, run, client) for client in clients]
@@ -64,9 +66,7 @@ class VectorisedGrid(Grid):
     def __init__(self, tasks: list[Task]) -> None:
         self._tasks = tasks
         self._model = tasks[0].model()
-        for layer in self._model.children():
-            if not isinstance(layer, (nn.Flatten, nn.Linear, nn.ReLU)):
-                raise InvalidParameter(f"{layer} cannot be vectorised; use the flower runner")
+        self._train = self._train_as_one if batches(self._model) else self._train_in_turn
         self._memories: list[dict[str, ArrayRecord]] = [{} for _ in tasks]
         self._pushed: dict[str, Message] = {}
         self._replies: dict[str, Message] = {}
@@ -115,13 +115,25 @@ class VectorisedGrid(Grid):
     def run(self) -> Any:
         return None
 
-    def _train(self, messages: Mapping[str, Message]) -> None:
+    def _train_in_turn(self, messages: Mapping[str, Message]) -> None:
+        """Each message alone, on one thread: several cost small models more than they save."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for message_id, message in messages.items():
+                own = _place(message)
+                task, memory = self._tasks[own], self._memories[own]
+                self._replies[message_id] = train_reply(message, task, memory)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _train_as_one(self, messages: Mapping[str, Message]) -> None:
         """All messages of one round, as one batch over their clients."""
         content = next(iter(messages.values())).content
         arrays = content.array_records["arrays"]
         start = arrays.to_torch_state_dict()
         server_round = int(str(content.config_records["config"]["server-round"]))
-        places = [message.metadata.dst_node_id - FIRST_NODE for message in messages.values()]
+        places = list(map(_place, messages.values()))
         tasks = [prepared(self._tasks[own], arrays, self._memories[own]) for own in places]
         trained, losses = batched_sgd(self._model, start, tasks, server_round)
         base = flat(start)
@@ -135,6 +147,17 @@ class VectorisedGrid(Grid):
             metrics["train-loss"] = float(losses[i])
             reply = RecordDict({"arrays": ArrayRecord(state), "metrics": metrics})
             self._replies[message_id] = Message(reply, reply_to=message)
+
+
+def batches(model: nn.Module) -> bool:
+    """Whether `batched_sgd` can train a model: linear layers and ReLU, one after the other."""
+    known = (nn.Flatten, nn.Linear, nn.ReLU)
+    return isinstance(model, nn.Sequential) and all(type(layer) in known for layer in model)
+
+
+def _place(message: Message) -> int:
+    """The number of the client that a message is for."""
+    return message.metadata.dst_node_id - FIRST_NODE
 
 
 def batched_sgd(
@@ -175,7 +198,7 @@ def batched_sgd(
 def _sgd_step(
     model: nn.Module, stacked: Mapping[str, Tensor], x: Tensor, y: Tensor, learning_rate: float
 ) -> Tensor:
-    """One step of n models on their own batches, in place; x (n, batch, h, w), losses (n,).
+    """One step of n models on their own batches, in place; x (n, batch, ...), losses (n,).
 
     Back-propagation is written out, because fusing each gradient into its update saves the
     memory traffic that would otherwise be most of the work.
