@@ -31,7 +31,9 @@ SCENARIO = Scenario(
     "ignore:.*subprocess.* is still running:ResourceWarning",  # Ray leaves its own behind
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-@pytest.mark.parametrize("attack", [SCENARIO.attack, "backdoor(boost=3, size=2)"])
+@pytest.mark.parametrize(
+    "attack", [SCENARIO.attack, "backdoor(boost=3, size=2)", "delta_free_rider()"]
+)
 def test_flower_and_vectorised_agree(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[np.ndarray]] = {"flower": [], "vectorised": []}
     runs: dict[str, RunOutcome] = {}
