@@ -33,8 +33,13 @@ SCENARIO = Scenario(
 )
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"attack": "backdoor(boost=3, size=2)"}, {"model": "cnn(channels=4)"}],
-    ids=["omniscient", "backdoor", "convolutions"],
+    [
+        {},
+        {"attack": "backdoor(boost=3, size=2)"},
+        {"attack": "delta_free_rider()"},
+        {"model": "cnn(channels=4)"},
+    ],
+    ids=["omniscient", "backdoor", "memory", "convolutions"],
 )
 def test_flower_and_vectorised_agree(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[np.ndarray]] = {"flower": [], "vectorised": []}

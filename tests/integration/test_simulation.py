@@ -107,6 +107,28 @@ def test_a_backdoor_is_measured_and_drawn() -> None:
 @pytest.mark.parametrize(
     "attack",
     [
+        "targeted_label_flip(source=6, target=0)",
+        "blended()",
+        "distributed_backdoor()",
+        "edge_cases(rare=0.3)",
+        "constrain_and_scale(alpha=0.8)",
+        "projected_gradient_descent(norm=3)",
+        "neurotoxin(ratio=0.1)",
+    ],
+)
+def test_what_an_attack_aims_at_is_measured(attack: str) -> None:
+    crowd = 7 if attack.startswith("targeted") else 2  # it is not boosted
+    scenario = SMALL.evolve(attack=attack, malicious=crowd, defence="mean()", learning_rate=0.2)
+    rates = simulate(scenario, labels=["attacked"]).runs["attacked"].attack_success
+    assert len(rates) == SMALL.rounds + 1
+    assert np.mean(rates[-6:]) > 0.5
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "dynamic_label_flip()",
+        "delta_free_rider()",
         "label_flip()",
         "sign_flip()",
         "gaussian_noise()",
