@@ -13,8 +13,10 @@ from real_data import load_or_skip
 
 from fedguard.errors import InvalidParameter
 from fedguard_clients.app import client_app
+from fedguard_simulations.data import LABELS
 from fedguard_simulations.federation import federation_of, task_of
 from fedguard_simulations.models import MODELS, lora
+from fedguard_simulations.report import render
 from fedguard_simulations.runners.flower import task_of_node
 from fedguard_simulations.runners.vectorised import VectorisedGrid, batches
 from fedguard_simulations.runs import RUNS
@@ -83,6 +85,8 @@ def test_every_data_set_is_learnt(dataset: str, least: float) -> None:
     outcome = simulate(SMALL.evolve(dataset=dataset, model="mlp()"), labels=["clean"])
     assert outcome.runs["clean"].accuracy[-1] > least
     assert np.sum(outcome.runs["clean"].confusion) == len(load_or_skip(dataset).test.y)
+    page = render(outcome)
+    assert all(label in page for label in LABELS[dataset])
 
 
 def test_an_adapter_sends_little_and_begins_at_the_frozen_weights() -> None:

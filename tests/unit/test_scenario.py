@@ -92,6 +92,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"expect": {"digits": {"clean_accuracy": "0.5"}}}, ConfigError, "write it like '>= 0.8'"),
         ({"expect": {"digits": {"clean_accuracy": ">= x"}}}, ConfigError, "'x' is no number"),
         ({"model": "mlp(hidden=0)"}, ValueError, "hidden must be at least 1"),
+        ({"model": "lora(rank=0)"}, ValueError, "rank >= 1, hidden >= 1 and base >= 0 are needed"),
+        ({"model": "lora(rnk=2)"}, UnknownName, "did you mean 'rank'"),
     ],
 )
 def test_mistakes_are_answered(change: dict, error: type, words: str) -> None:
