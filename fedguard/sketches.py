@@ -10,9 +10,9 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from fedguard.blocks import to_numpy
 from fedguard.draws import signs
 from fedguard.probes import Float64, Probe
-from fedguard.types import Array
+from fedguard.types import Array, Vector
 
-__all__ = ["sketch"]
+__all__ = ["sketch", "sketched"]
 
 
 @cache
@@ -26,6 +26,12 @@ def sketch(size: int = 1024, seed: int = 0) -> Probe:
     Source: Charikar et al., ICALP 2002, section 3; Weinberger et al., ICML 2009, lemma 2
     """
     return Probe(f"sketch({size}, seed={seed})", partial(_fold, size=size, seed=seed))
+
+
+def sketched(vector: Vector, size: int, seed: int) -> Float64:
+    """The sketch of one vector, shape (size,), comparable with those of rows."""
+    buckets: Float64 = _fold(vector[None], slice(0, len(vector)), size, seed)[0]
+    return buckets
 
 
 def _fold(block: Array, columns: slice, size: int, seed: int) -> Float64:

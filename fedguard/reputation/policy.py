@@ -139,8 +139,15 @@ class ReputationPolicy:
         kinds = {"position" if family in POSITION else family for family in alarms}
         return PROTOCOL in alarms or len(kinds) >= 2
 
-    def weight(self, standing: Standing) -> float:
-        """How long a row of such a client counts, beside a trusted one's."""
-        if not standing.counts:
+    def weight(self, known: Reputation) -> float:
+        """How long a row of such a client counts, beside a trusted one's.
+
+        Of a new key it grows from nothing: whoever comes back under another gains nothing by it.
+        """
+        if not known.standing.counts:
             return 0.0
-        return self.probation_weight if standing is Standing.PROBATION else 1.0
+        if known.standing is not Standing.PROBATION:
+            return 1.0
+        new = not known.quarantines and known.participations <= self.probation
+        shown = (known.participations - 1) / max(self.probation, 1) if new else 1.0
+        return self.probation_weight * shown

@@ -47,7 +47,7 @@ class Judged(NamedTuple):
         return self.reputations.get(client, NEW) if self.policy else UNKNOWN
 
     def weight(self, client: str) -> float:
-        return self.policy.weight(self.of(client).standing) if self.policy else 1.0
+        return self.policy.weight(self.of(client)) if self.policy else 1.0
 
     def told(self, client: str) -> dict[str, Any]:
         """What a verdict says of a client's standing."""

@@ -29,7 +29,9 @@ class Policy:
 
     `smaller` are the same defence against one hostile client less, two less, and so on. Who is in
     quarantine counts among the hostile clients that the defence is against: when so few updates are
-    left that it cannot run, the next smaller one does, down by as many as are in quarantine.
+    left that it cannot run, the next smaller one does, down by as many as are in quarantine. An
+    `adaptive` policy's defence is against as many as there is doubt about in the round, who are
+    not trusted or are suspected: what it costs the honest is then paid only while it is needed.
     """
 
     defence: Defence
@@ -39,6 +41,7 @@ class Policy:
     quorum: float = 0.5
     optimiser: Optimiser | None = None
     smaller: tuple[Defence, ...] = ()
+    adaptive: bool = False
 
     def __post_init__(self) -> None:
         """One scorer a family: a verdict has one score for each."""

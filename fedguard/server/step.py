@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fedguard.server.judged import Judged, judged, overruled
 from fedguard.server.policy import Policy
 from fedguard.server.scored import Scored, scored
 from fedguard.state import State
-from fedguard.types import Cohort, RoundReport, Vector, Verdict
+from fedguard.types import Cohort, RoundReport, Standing, Vector, Verdict
 
 __all__ = ["step"]
 
@@ -133,8 +133,7 @@ def _aggregate(
         blocks, context = blocks.take(admitted), context.take(admitted)
     weights = np.array([judgement.weight(client) for client in context.clients])
     shortened = _shortened(weights / weights.max()) if (weights < weights.max()).any() else None
-    away = sum(not judgement.of(client).standing.counts for client in seen.context.clients)
-    for defence in (policy.defence, *policy.smaller[:away]):
+    for defence in _against(policy, seen, admitted, judgement):
         whole = chain(shortened, defence) if shortened else defence
         state = (None, *seen.defence) if shortened else seen.defence
         try:
@@ -147,6 +146,21 @@ def _aggregate(
         finite = np.isfinite(result.vector).all()
         return defence, result if finite else "the aggregate is not finite"
     return policy.defence, told
+
+
+def _against(
+    policy: Policy, seen: Scored, admitted: list[int], judgement: Judged
+) -> Sequence[Defence]:
+    """The policy's defence, and what to do when too few are left for it, in order."""
+    standings = [judgement.of(client).standing for client in seen.context.clients]
+    away = sum(not each.counts for each in standings)
+    first = 0
+    if policy.adaptive:
+        doubted = sum(
+            bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in admitted
+        )
+        first = max(len(policy.smaller) - doubted, 0)
+    return (policy.defence, *policy.smaller)[first : max(first, away) + 1]
 
 
 def _stepped(

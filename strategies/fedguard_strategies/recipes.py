@@ -16,6 +16,7 @@ from fedguard_strategies.scorers import (
     extent,
     magnitude,
     neighbourhood,
+    response,
     sybil,
     temporal,
 )
@@ -41,6 +42,7 @@ def standard_scorers(
         extent(),
         sybil(size, seed),
         temporal(size, seed),
+        response(size, seed),
     )
     return (*standard, behaviour()) if canaries else standard
 

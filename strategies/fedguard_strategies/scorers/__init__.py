@@ -8,6 +8,7 @@ from fedguard_strategies.scorers.extent import extent
 from fedguard_strategies.scorers.histories import histories
 from fedguard_strategies.scorers.magnitude import magnitude
 from fedguard_strategies.scorers.neighbourhood import neighbourhood
+from fedguard_strategies.scorers.response import response
 from fedguard_strategies.scorers.sybil import sybil
 from fedguard_strategies.scorers.temporal import temporal
 
@@ -18,6 +19,7 @@ __all__ = [
     "histories",
     "magnitude",
     "neighbourhood",
+    "response",
     "sybil",
     "temporal",
 ]

@@ -1,0 +1,131 @@
+"""Response: does a client's update turn back as the model moves, the way training makes it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedguard.probes import Float64, Statistics
+from fedguard.scoring import Memory, Rows, Scorer
+from fedguard.sketches import sketch, sketched
+from fedguard_strategies.scorers.histories import noise_of
+from fedguard_strategies.scorers.roster import Roster
+
+__all__ = ["response"]
+
+KEEP = 0.95
+"""Of the past, in each round: one round says little, twenty say much."""
+FARTHEST = 4.0
+"""No one round counts as stranger."""
+
+
+def response(size: int = 1024, seed: int = 0) -> Scorer:
+    """How a client's update changed along the way the model went since it last took part.
+
+    Whoever descends a loss is turned back by going further: between two points the change of its
+    gradient and the way between them have a product of one sign, for every convex loss, whatever
+    the client's data (a gradient is a monotone operator). An update that was turned round goes on
+    growing instead. The cosine between the change and the way, the client's own part left out of
+    it, less the cohort's median where that is positive, in robust deviations of the cohort, is
+    averaged over rounds. Without the vector "model" everybody scores 0.
+
+    Source: monotonicity of gradients, Rockafellar, 1970, "Convex Analysis", section 24
+    """
+    memory = _responses(size, seed)
+
+    def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
+        return seen.averages
+
+    name = f"response(size={size}, seed={seed})"
+    return Scorer(name, "response", score, (0.1, 0.35, 0.6), memory.probes, memory)
+
+
+class Past(NamedTuple):
+    """Each client's last update, as a sketch of length one, and of what length, with what share of
+    the aggregate, in which round it was, and the average so far; and the models of those rounds.
+    """
+
+    updates: Roster
+    facts: Roster
+    rounds: NDArray[np.int64]
+    models: NDArray[np.float32]
+
+
+class Recalled(NamedTuple):
+    """What a round shows: the averages with it, and what is to be kept of it."""
+
+    averages: Float64
+    units: Float64
+    lengths: Float64
+    shares: Float64
+    model: Float64 | None
+
+
+@cache
+def _responses(size: int, seed: int) -> Memory:
+    probe, half = sketch(size, seed), size // 2
+
+    def init() -> Past:
+        updates, facts = np.zeros((0, half), np.float16), np.zeros((0, 4))
+        none = np.zeros(0, np.int64), np.zeros((0, half), np.float32)
+        return Past(Roster.empty(updates), Roster.empty(facts), *none)
+
+    def recall(past: Past, rows: Statistics, among: Rows) -> Recalled:
+        context = rows.whose("response")
+        now = _halved(rows.values[probe])
+        lengths = np.linalg.norm(now, axis=1)
+        units = np.divide(now, lengths[:, None], out=np.zeros_like(now), where=lengths[:, None] > 0)
+        shares = among / max(int(among.sum()), 1)
+        facts, known = past.facts.of(context.clients)
+        if "model" not in context.vectors:
+            return Recalled(facts[:, 3], units, lengths, shares, None)
+        model = _halved(sketched(context.vector("model"), size, seed)[None])[0]
+        before = past.updates.of(context.clients)[0] * facts[:, :1]
+        there = past.models[np.searchsorted(past.rounds, facts[:, 2])] if known.any() else model
+        way = model - there
+        moved = known & (np.abs(way).max(axis=1, initial=0.0) > 0) if known.any() else known
+        turned = _cosines(now - before, way - facts[:, 1:2] * before)
+        strange = _strangeness(turned, among & moved, noise_of(half))
+        averages = np.where(moved, KEEP * facts[:, 3] + (1.0 - KEEP) * strange, facts[:, 3])
+        return Recalled(averages, units, lengths, shares, model)
+
+    def learn(past: Past, rows: Statistics, seen: Recalled) -> Past:
+        if seen.model is None:
+            return past
+        clients, now = rows.whose("response").clients, past.facts.round + 1
+        when = np.full(len(clients), float(now))
+        told = np.stack([seen.lengths, seen.shares, when, seen.averages], axis=1)
+        updates = past.updates.after(clients, seen.units.astype(np.float16))
+        facts = past.facts.after(clients, told)
+        rounds, models = [*past.rounds, now], [*past.models, seen.model.astype(np.float32)]
+        kept = np.isin(rounds, facts.values[:, 2].astype(np.int64))
+        return Past(updates, facts, np.array(rounds)[kept], np.stack(models)[kept])
+
+    return Memory(f"response(size={size}, seed={seed})", init, recall, learn, (probe,))
+
+
+def _halved(sketches: Float64) -> Float64:
+    """Sketches of half the size: two buckets are one."""
+    half = sketches.shape[1] // 2
+    return sketches[:, :half] + sketches[:, half : 2 * half]
+
+
+def _strangeness(turned: Float64, among: Rows, least: float) -> Float64:
+    """Cosines above the cohort's median, or above 0, in its robust deviations."""
+    if not among.any():
+        return np.zeros(len(turned))
+    middle = float(np.median(turned[among]))
+    spread = 1.4826 * float(np.median(np.abs(turned[among] - middle)))
+    z = (turned - max(middle, 0.0)) / max(spread, least)
+    return np.clip(z, -FARTHEST, FARTHEST)
+
+
+def _cosines(one: Float64, other: Float64) -> Float64:
+    """Of every row of one with that of the other; 0 where one of them is zero."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    products = np.einsum("ij,ij->i", one, other)
+    cosines: Float64 = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return cosines
