@@ -65,18 +65,20 @@ def list_attacks(name: Name = None) -> None:
     """Attacks: how each is written, what the attacker knows and may change, cost, and paper."""
     with extra("listing attacks"):
         from fedguard_clients import ATTACKS
-        from fedguard_simulations.attacks import OMNISCIENT
+        from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES, WhiteBox
 
-    factories = {each.__name__: each for each in (*ATTACKS, *OMNISCIENT)}
+    factories = {each.__name__: each for each in (*ATTACKS, *OMNISCIENT, *WHITE_BOXES)}
     if name is not None:
         _show("attack", name, factories)
         return
     table = _table("Write", "What it does", "Knows", "Budget", "Cost", "Paper")
     for factory in factories.values():
         told = describe(factory)
-        made = factory(**({"f": 1} if factory in OMNISCIENT else {}))
+        made = factory(**({} if factory in ATTACKS else {"f": 1}))
         if isinstance(made, (Stage, Chain)):
             knows, cost = "all honest updates", f"{passes(made)} pass(es)"
+        elif isinstance(made, WhiteBox):
+            knows, cost = "all updates, the server", "dozens of rounds a round"
         else:
             knows, cost = "own data, model", "training" if made.trains else "none"
         budget = told.get("budget", "-")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedguard import InMemory
 from fedguard.defence import Defence, initial_state, stages_of, transform
-from fedguard.flower import Layout
+from fedguard.flower import GuardedStrategy, Layout
 from fedguard.flower.grid import GridAround
 from fedguard.probes import Context
-from fedguard.types import Array
+from fedguard.types import Array, Vector
+from fedguard_simulations.attacks.white_box import KEEP, Sight, WhiteBox
 
 __all__ = ["AdversarialGrid"]
 
@@ -20,19 +22,28 @@ __all__ = ["AdversarialGrid"]
 class AdversarialGrid(GridAround):
     """A grid on which `malicious` clients send what `attack` makes of the honest updates.
 
-    `clients` maps node ids, which are drawn anew in every run, to client numbers, which are not.
-    A malicious reply is held back until every honest one is there (or cannot be read), then
-    rewritten; the strategy under test is the production one and notices only the content.
+    `clients` maps node ids, which are drawn anew in every run, to client numbers, which are not;
+    `name` gives what the server calls them. A malicious reply is held back until all are there (or
+    cannot be read), then rewritten; the strategy under test is the production one and notices only
+    the content. A white box looks into the `server`, too.
     """
 
     def __init__(
-        self, grid: Grid, attack: Defence, clients: Mapping[int, int], malicious: Iterable[int]
+        self,
+        grid: Grid,
+        attack: Defence | WhiteBox,
+        clients: Mapping[int, int],
+        malicious: Iterable[int],
+        name: Callable[[int], str],
+        server: GuardedStrategy,
     ) -> None:
         super().__init__(grid)
         self._clients = clients
         self._attack = attack
-        self._state = initial_state(attack)
+        self._state = None if isinstance(attack, WhiteBox) else initial_state(attack)
         self._malicious = frozenset(malicious)
+        self._name, self._server = name, server
+        self._way: Vector | None = None
         self._start_round()
 
     def _start_round(self) -> None:
@@ -57,21 +68,20 @@ class AdversarialGrid(GridAround):
     def _pull(self, message_id: str) -> list[Message]:
         if message_id not in self._asked:
             return list(super().pull_messages([message_id]))
-        honest = self._ids(malicious=False)
-        for each in honest:
+        for each in self._asked:
             if each not in self._seen:
                 self._look(each)
-        if message_id in honest:
-            seen = self._seen.get(message_id, [])
-            if isinstance(seen, Exception):
-                raise seen
+        seen = self._seen.get(message_id, [])
+        if isinstance(seen, Exception):
+            raise seen
+        if message_id in self._ids(malicious=False):
             return seen
-        if len(self._seen) < len(honest):
+        if len(self._seen) < len(self._asked):
             return []
-        return [self._lie(message_id, each) for each in super().pull_messages([message_id])]
+        return [self._lie(message_id, each) for each in seen]
 
     def _look(self, message_id: str) -> None:
-        """See an honest reply when it is there; one that cannot be read fails under its own id."""
+        """See a reply when it is there; one that cannot be read fails under its own id."""
         try:
             replies = list(super().pull_messages([message_id]))
         except Exception as error:
@@ -93,27 +103,61 @@ class AdversarialGrid(GridAround):
         model = self._asked[message_id].content.array_records["arrays"]
         layout = Layout.of(model)
         if self._crafted is None:
-            self._crafted = self._craft(layout, model)
+            config = self._asked[message_id].content.config_records["config"]
+            self._crafted = self._craft(layout, model, int(str(config["server-round"])))
         if len(self._crafted) and reply.has_content():
             delta = self._crafted[self._ids(malicious=True).index(message_id)]
             arrays = layout.moved(model, delta)
             reply.content = RecordDict({**reply.content, "arrays": arrays})
         return reply
 
-    def _craft(self, layout: Layout, model: ArrayRecord) -> Array:
+    def _craft(self, layout: Layout, model: ArrayRecord, server_round: int) -> Array:
         base = layout.flat(model)
-        replies = [self._seen[each] for each in self._ids(malicious=False)]
-        deltas = [
-            layout.flat(reply.content.array_records["arrays"]) - base
-            for seen in replies
-            if not isinstance(seen, Exception)
+        honest = self._sent(layout, base, malicious=False)
+        if isinstance(self._attack, WhiteBox):
+            return self._tried(self._attack, honest, layout, base, server_round)
+        if len(honest) < stages_of(self._attack)[0].min_updates:
+            return base[:0, None]  # too little to see: the liars send what they trained
+        known = Context.of_rows(len(honest))._replace(vectors={"model": base})
+        rows = InMemory(list(honest.values()))
+        crafted, self._state, _ = transform(self._attack, rows, self._state, context=known)
+        return crafted
+
+    def _sent(self, layout: Layout, base: Vector, malicious: bool) -> dict[int, Vector]:
+        """What clients of one side trained, by client; those that sent nothing are left out."""
+        return {
+            self._clients[self._asked[each].metadata.dst_node_id]: (
+                layout.flat(reply.content.array_records["arrays"]) - base
+            )
+            for each in self._ids(malicious)
+            if not isinstance(seen := self._seen[each], Exception)
             for reply in seen
             if reply.has_content()
-        ]
-        if len(deltas) < stages_of(self._attack)[0].min_updates:
-            return base[:0, None]  # too little to see: the liars send what they trained
-        known = Context.of_rows(len(deltas))._replace(vectors={"model": base})
-        crafted, self._state, _ = transform(
-            self._attack, InMemory(deltas), self._state, context=known
+        }
+
+    def _tried(
+        self,
+        attack: WhiteBox,
+        honest: dict[int, Vector],
+        layout: Layout,
+        base: Vector,
+        server_round: int,
+    ) -> Array:
+        """What a white box makes of all it sees, with one row for each attacker that trained."""
+        own = self._sent(layout, base, malicious=True)
+        if not honest or len(own) < len(self._ids(malicious=True)):
+            return base[:0, None]
+        rows = np.stack(list(honest.values()))
+        mean = rows.mean(axis=0)
+        self._way = mean if self._way is None else KEEP * self._way + (1 - KEEP) * mean
+        sight = Sight(
+            rows,
+            np.stack(list(own.values())),
+            tuple(map(self._name, honest)),
+            tuple(map(self._name, own)),
+            base,
+            self._way,
+            self._server.store.load(),
+            self._server.policy,
         )
-        return crafted
+        return attack.craft(sight, server_round)

@@ -15,6 +15,7 @@ from fedguard.errors import ConfigError
 from fedguard_clients import Behaviour, Examples, Trigger, honest
 from fedguard_clients.app import Task, trained
 from fedguard_clients.training import DATA, Training, stream
+from fedguard_simulations.attacks import WhiteBox
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import Model
 from fedguard_simulations.partitions import split
@@ -67,7 +68,7 @@ class Federation:
         model = self.model.initial(self.shape, self.classes, self.scenario.seed)
         return ArrayRecord(model.state_dict())
 
-    def attack(self) -> Behaviour | Defence:
+    def attack(self) -> Behaviour | Defence | WhiteBox:
         return parse_attack(self.scenario.attack)
 
     def trigger(self) -> Trigger | None:
@@ -77,7 +78,7 @@ class Federation:
     def defence(self, run: Run) -> Defence:
         return parse_defence(self.scenario.defence if run.defended else "mean()")
 
-    def omniscient(self, run: Run) -> Defence | None:
+    def omniscient(self, run: Run) -> Defence | WhiteBox | None:
         attack = self.attack()
         return attack if run.attacked and not isinstance(attack, Behaviour) else None
 

@@ -21,7 +21,7 @@ from fedguard.errors import ConfigError, TooFewUpdates, UnknownName
 from fedguard.probes import Context
 from fedguard.server import rehearse
 from fedguard_clients import ATTACKS, Behaviour
-from fedguard_simulations.attacks import OMNISCIENT
+from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES, WhiteBox
 from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
@@ -205,8 +205,10 @@ KINDS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _rows_of(attack: Defence, honest: int) -> int:
+def _rows_of(attack: Defence | WhiteBox, honest: int) -> int:
     """How many rows an omniscient attack makes. Raises `TooFewUpdates` for too few honest ones."""
+    if isinstance(attack, WhiteBox):
+        return attack.f
     first = stages_of(attack)[0]
     if honest < first.min_updates:
         raise TooFewUpdates(first.name, first.bound, first.min_updates, honest)
@@ -235,10 +237,10 @@ def parse_model(text: str) -> Model:
     return value
 
 
-def parse_attack(text: str) -> Behaviour | Defence:
+def parse_attack(text: str) -> Behaviour | Defence | WhiteBox:
     """A client's behaviour or an omniscient attack, by its expression."""
-    value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT)), "attack")
-    if not isinstance(value, (Behaviour, Stage, Chain)):
+    value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT, *WHITE_BOXES)), "attack")
+    if not isinstance(value, (Behaviour, Stage, Chain, WhiteBox)):
         raise ConfigError(f"{text!r} is not an attack")
     return value
 

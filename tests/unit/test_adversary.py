@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 from flower_parts import Answer, FakeGrid, answer, model, shifted
-from flwr.app import Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 import fedguard_strategies as rules
 from fedguard import Policy, RoundReport
@@ -38,7 +38,7 @@ def rounds(
     places: list[float] = []
     strategy = GuardedStrategy(Policy(rules.mean()), min_nodes=6, on_round=reports.append)
     strategy.start(
-        AdversarialGrid(grid, attack, CLIENTS, {LIAR}),
+        AdversarialGrid(grid, attack, CLIENTS, {LIAR}, str, strategy),
         model(),
         num_rounds=count,
         timeout=0.1,
@@ -128,8 +128,10 @@ def test_waiting_for_nodes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_crafted_rows_are_shared_out_in_client_order() -> None:
     grid = FakeGrid([moving] * 6)
     attack = inner_product_manipulation(2, epsilon=1.0)
-    wire = AdversarialGrid(grid, attack, {node: 5 - i for node, i in CLIENTS.items()}, {0, 5})
-    content = RecordDict({"arrays": model()})
+    order = {node: 5 - i for node, i in CLIENTS.items()}
+    strategy = GuardedStrategy(Policy(rules.mean()))
+    wire = AdversarialGrid(grid, attack, order, {0, 5}, str, strategy)
+    content = RecordDict({"arrays": model(), "config": ConfigRecord({"server-round": 1})})
     ids = list(wire.push_messages([Message(content, node, "train") for node in CLIENTS]))
     replies = [next(iter(wire.pull_messages([each]))) for each in ids]
     biases = [float(r.content.array_records["arrays"]["bias"].numpy()[0]) for r in replies]

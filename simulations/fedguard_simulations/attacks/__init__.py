@@ -1,4 +1,4 @@
-"""Omniscient attacks: stages, or chains, that turn honest updates into f crafted ones."""
+"""Omniscient attacks: stages that turn honest updates into f crafted ones, and white boxes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from fedguard_simulations.attacks.mimic import mimic
 from fedguard_simulations.attacks.min_max import min_max, min_sum
 from fedguard_simulations.attacks.rop import relocated_orthogonal_perturbation
 from fedguard_simulations.attacks.sybil import slander, sybil
+from fedguard_simulations.attacks.white_box import (
+    WhiteBox,
+    a_little_is_enough_searched,
+    inner_product_searched,
+    white_box,
+)
 
 OMNISCIENT = (
     a_little_is_enough,
@@ -28,18 +34,26 @@ OMNISCIENT = (
 )
 """Every attack that sees the honest updates, as the command line lists them."""
 
+WHITE_BOXES = (white_box, a_little_is_enough_searched, inner_product_searched)
+"""And every one that holds a copy of the server."""
+
 __all__ = [
     "OMNISCIENT",
+    "WHITE_BOXES",
+    "WhiteBox",
     "a_little_is_enough",
+    "a_little_is_enough_searched",
     "decorrelated",
     "fang_krum",
     "fang_trimmed_mean",
     "hybrid_sparse",
     "inner_product_manipulation",
+    "inner_product_searched",
     "mimic",
     "min_max",
     "min_sum",
     "relocated_orthogonal_perturbation",
     "slander",
     "sybil",
+    "white_box",
 ]

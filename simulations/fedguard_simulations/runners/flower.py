@@ -71,11 +71,12 @@ def serve(grid: Grid, job: Job) -> ArrayRecord:
     federation, run = job.federation, job.run
     clients = federation.participants(run)
     nodes = {node: clients[i] for node, i in call_the_roll(grid, len(clients)).items()}
-    attack = federation.omniscient(run)
-    if attack:
-        grid = AdversarialGrid(grid, attack, nodes, federation.malicious)
     names = {node: federation.name(client) for node, client in nodes.items()}
     strategy = job.strategy_of(lambda node: names.get(node.node_id, f"node-{node.node_id}"))
+    attack = federation.omniscient(run)
+    if attack:
+        liars, name = federation.malicious, federation.name
+        grid = AdversarialGrid(grid, attack, nodes, liars, name, strategy)
     initial, rounds = federation.initial(), federation.scenario.rounds
     result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=job.evaluate)
     return result.arrays or initial

@@ -37,10 +37,12 @@ def run_vectorised(job: Job) -> ArrayRecord:
     tasks = [task_of(federation.scenario, run, client) for client in clients]
     inner = VectorisedGrid(tasks)
     grid: Grid = inner
+    strategy = job.strategy_of(lambda node: federation.name(clients[node.node_id - FIRST_NODE]))
     attack = federation.omniscient(run)
     if attack:
         by_node = dict(zip(grid.get_node_ids(), clients, strict=True))
-        grid = AdversarialGrid(grid, attack, by_node, federation.malicious)
+        liars, name = federation.malicious, federation.name
+        grid = AdversarialGrid(grid, attack, by_node, liars, name, strategy)
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         if inner.failure:  # an error of ours, which a guarded grid takes for a client's
@@ -48,7 +50,6 @@ def run_vectorised(job: Job) -> ArrayRecord:
         return job.evaluate(server_round, arrays)
 
     _identify_process()
-    strategy = job.strategy_of(lambda node: federation.name(clients[node.node_id - FIRST_NODE]))
     initial, rounds = federation.initial(), federation.scenario.rounds
     with one_blas_thread():  # numpy's threads would spin against torch's
         result = strategy.start(grid, initial, num_rounds=rounds, evaluate_fn=evaluate)
