@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedguard.cli.extras import extra
+from fedguard.cli.extras import extra, find_own_code
 from fedguard.errors import ConfigError
 
 __all__ = ["simulate_scenario"]
@@ -91,6 +91,7 @@ def simulate_scenario(
         from fedguard_simulations.live import LiveView
         from fedguard_simulations.scenario import load_scenario
 
+    find_own_code()
     logging.getLogger("flwr").setLevel(logging.INFO if verbose else logging.CRITICAL)
     changes = _changes(settings or [], dataset=dataset, rounds=rounds, seed=seed)
     planned = load_scenario(scenario)
