@@ -14,7 +14,7 @@ export FEDGUARD_DATA ?= $(CURDIR)/$(DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
+.PHONY: help setup data demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation sweep detection dashboards pictures format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -101,8 +101,9 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) byzfl==0.0.11 byzpy==0.1.4
 	touch $@
 
-table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
-	$(BIN)/fedguard table
+SUITE ?= smoke
+sweep: setup ## Run SUITE=smoke (under 2 minutes), standard (under an hour) or full; goes on where it stopped
+	$(BIN)/fedguard sweep $(SUITE)
 
 detection: setup $(MNIST) ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
 	FEDGUARD_DATA=$(CURDIR)/$(DATA) $(BIN)/fedguard detection

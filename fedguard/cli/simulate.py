@@ -19,7 +19,7 @@ from rich.table import Table
 from fedguard.cli.extras import extra, find_own_code
 from fedguard.errors import ConfigError
 
-__all__ = ["simulate_scenario"]
+__all__ = ["changes_of", "simulate_scenario"]
 
 
 def simulate_scenario(
@@ -93,7 +93,7 @@ def simulate_scenario(
 
     find_own_code()
     logging.getLogger("flwr").setLevel(logging.INFO if verbose else logging.CRITICAL)
-    changes = _changes(settings or [], dataset=dataset, rounds=rounds, seed=seed)
+    changes = changes_of(settings or [], dataset=dataset, rounds=rounds, seed=seed)
     planned = load_scenario(scenario)
     if changes:
         planned = planned.evolve(**changes)
@@ -155,7 +155,8 @@ def _told(
     return _expectations_hold(outcome, console)
 
 
-def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
+def changes_of(settings: list[str], **named: Any) -> dict[str, Any]:
+    """Options by name, and those written as key=value."""
     changes = {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         name, equals, value = setting.partition("=")
