@@ -36,6 +36,7 @@ __all__ = [
     "parse_model",
     "parse_partition",
     "scenarios",
+    "typed",
 ]
 
 RELATIONS = {
@@ -146,7 +147,7 @@ class Scenario:
         for name in changes:
             if name not in known:
                 raise UnknownName("scenario key", name, known)
-        return dataclasses.replace(self, **_typed(changes))
+        return dataclasses.replace(self, **typed(changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data as in the TOML file, id included."""
@@ -175,10 +176,10 @@ class Scenario:
             if dataset not in DATASETS or not isinstance(block, Mapping):
                 raise UnknownName("data set in [expect.…]", dataset, DATASETS)
             lines += [Expectation.parse(dataset, *line) for line in block.items()]
-        return cls(**_typed(values), expect=tuple(lines))
+        return cls(**typed(values), expect=tuple(lines))
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+def typed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the fields' types; "12" becomes 12 where an int is wanted, "x" is refused."""
     kinds = {each.name: str(each.type) for each in dataclasses.fields(Scenario)}
     typed = {}

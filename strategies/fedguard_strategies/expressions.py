@@ -57,7 +57,10 @@ def parse_policy(text: str, f: int) -> Defence | Policy:
     """
     if is_reference(text):
         value = imported(text, "defence")
-        value = call_with(value, f=f) if callable(value) else value
+        try:
+            value = call_with(value, f=f) if callable(value) else value
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{text}: {error}") from error
     else:
         value = parse_expression(text, {**RULES, **OPTIMISERS, **POLICIES}, "rule or policy")
     if not isinstance(value, Stage | Chain | Policy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,22 @@ from fedguard_clients import ATTACKS
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.sweeps import cache as cache_module
 from fedguard_simulations.sweeps.cache import Cache, content_of, key_of
-from fedguard_simulations.sweeps.grid import NONE, Cell, Sweep, load_sweep, suites
+from fedguard_simulations.sweeps.gate import (
+    Comparison,
+    baseline_of,
+    compare,
+    read_baseline,
+)
+from fedguard_simulations.sweeps.grid import (
+    CLEAN,
+    NONE,
+    ORACLE,
+    Cell,
+    Sweep,
+    load_sweep,
+    suites,
+    sweep_path,
+)
 from fedguard_simulations.sweeps.page import in_html, in_json, in_markdown, read_json
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import code_digest, own_digest
@@ -255,3 +271,102 @@ def test_the_same_results_give_the_same_bytes_but_for_what_they_cost() -> None:
     pages = [in_markdown(summary_of(planned, each), "c").split("## Cost") for each in (one, other)]
     assert pages[0][0] == pages[1][0]
     assert pages[0][1] != pages[1][1]
+
+
+def compared(
+    before: Callable[[Cell], Result], after: Callable[[Cell], Result], points: float = 2.0
+) -> Comparison:
+    planned = sweeps.sweep()
+    one, other = (summary_of(planned, sweeps.found(planned, each)) for each in (before, after))
+    return compare(baseline_of(one), other, points)
+
+
+def worse(by: float, spread: float = 0.0, where: str = "") -> Callable[[Cell], Result]:
+    """As `made_up`, the careful defence less accurate by a bit more or less for each seed."""
+
+    def result_of(cell: Cell) -> Result:
+        result = made_up(cell)
+        if cell.defence != CAREFUL or where not in cell.attack:
+            return result
+        accuracy = result.accuracy[-1] - by - spread * (cell.seed - 1)
+        return dataclasses.replace(result, accuracy=(0.1, accuracy))
+
+    return result_of
+
+
+def test_the_gate_is_quiet_about_what_did_not_change() -> None:
+    found = compared(made_up, made_up)
+    assert (found.regressions, found.improvements, found.gone, found.new) == ((), (), (), ())
+    assert found.compared == 6
+
+
+def test_the_gate_fails_beyond_noise_and_points_alone() -> None:
+    found = compared(made_up, worse(0.05, spread=0.01, where="sign_flip"))
+    assert [(each.place.attack, each.measure) for each in found.regressions] == [
+        ("sign_flip()", "accuracy"),
+        ("all attacks together", "accuracy"),
+    ]
+    change = found.regressions[0]
+    # differences 0.04, 0.05, 0.06: t = 0.05 / (0.01 / sqrt(3)) = 8.66 with two degrees of freedom
+    assert change.chance == pytest.approx(0.0065, abs=1e-4)
+    assert change.worse == pytest.approx(0.05)
+    assert not compared(made_up, worse(0.05, spread=0.2)).regressions  # noise
+    assert not compared(made_up, worse(0.015)).regressions  # less than two points
+    assert compared(made_up, worse(0.015), points=1.0).regressions
+    better = compared(worse(0.05), made_up)
+    assert not better.regressions
+    assert better.improvements
+
+
+def test_the_gate_sees_backdoors_and_quarantines() -> None:
+    def after(cell: Cell) -> Result:
+        result = made_up(cell)
+        if cell.defence != CAREFUL or cell.attack == NONE:
+            return result
+        success = (0.0, 0.9) if result.attack_success else ()
+        return dataclasses.replace(result, attack_success=success, found=(), honest_away=2)
+
+    found = compared(made_up, after)
+    assert {each.measure for each in found.regressions} == {
+        "attack success",
+        "attackers put away",
+        "honest put away",
+    }
+
+
+def test_a_baseline_round_trips_and_has_to_fit(tmp_path: Path) -> None:
+    planned = sweeps.sweep()
+    summary = summary_of(planned, sweeps.found(planned, made_up))
+    path = tmp_path / "baseline.json"
+    baseline_of(summary).write(path)
+    first = path.read_bytes()
+    read_baseline(path).write(path)
+    assert path.read_bytes() == first
+    assert compare(read_baseline(path), summary, 0.0).regressions == ()
+    fewer = sweeps.sweep(attacks=["none", "label_flip()"])
+    other = summary_of(fewer, sweeps.found(fewer, made_up))
+    found = compare(read_baseline(path), other, 2.0)
+    assert (found.compared, len(found.gone), len(found.new)) == (2, 4, 2)
+    longer = planned.evolve({"rounds": "9"})
+    with pytest.raises(ConfigError, match="rounds = 3, this sweep has 9"):
+        compare(read_baseline(path), summary_of(longer, sweeps.found(longer, made_up)), 2.0)
+    alone = planned.only("krum(f=1)")
+    with pytest.raises(ConfigError, match="no cell of this sweep"):
+        compare(read_baseline(path), summary_of(alone, sweeps.found(alone, made_up)), 2.0)
+    path.write_text("{}", encoding="utf8")
+    with pytest.raises(ConfigError, match="is no baseline"):
+        read_baseline(path)
+    with pytest.raises(ConfigError, match="there is no baseline"):
+        read_baseline(tmp_path / "none.json")
+
+
+def test_the_committed_baseline_is_of_the_suite_as_it_is() -> None:
+    planned = load_sweep("smoke")
+    known = read_baseline(sweep_path("smoke").with_suffix(".baseline.json"))
+    assert known.base == planned.base
+    wanted = {
+        (str(cell.setting), cell.attack, cell.defence)
+        for cell in planned.cells()
+        if cell.defence not in (ORACLE, CLEAN)
+    }
+    assert set(map(tuple, known.figures)) == wanted

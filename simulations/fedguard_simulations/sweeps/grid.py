@@ -13,10 +13,20 @@ from typing import Any, NamedTuple
 
 from fedguard.errors import ConfigError, UnknownName
 from fedguard_simulations.data import resolve_dataset
-from fedguard_simulations.scenario import Scenario
+from fedguard_simulations.scenario import Scenario, typed
 from fedguard_simulations.sweeps.targets import Setting, Targets, checked_keys
 
-__all__ = ["CLEAN", "NONE", "ORACLE", "Cell", "Defended", "Sweep", "load_sweep", "suites"]
+__all__ = [
+    "CLEAN",
+    "NONE",
+    "ORACLE",
+    "Cell",
+    "Defended",
+    "Sweep",
+    "load_sweep",
+    "suites",
+    "sweep_path",
+]
 
 NONE = "none"
 """The attack of those cells in which nobody attacks."""
@@ -92,7 +102,7 @@ class Sweep:
         return cls(
             name,
             str(plain.get("summary", name)),
-            {**base, "dataset": resolve_dataset(base.get("dataset", "auto"))},
+            typed({**base, "dataset": resolve_dataset(base.get("dataset", "auto"))}),
             tuple(dict.fromkeys(map(str, _listed(grid, "attacks")))),
             defences,
             settings,
@@ -206,13 +216,18 @@ def suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def sweep_path(name: str) -> Path:
+    """Where a shipped suite, or the TOML file itself, lies. Raises `UnknownName`."""
+    if Path(name).suffix == ".toml":
+        return Path(name)
+    if name not in suites():
+        raise UnknownName("suite", name, suites())
+    return suites()[name]
+
+
 def load_sweep(name: str) -> Sweep:
     """A shipped suite by name, or a sweep in a TOML file by path."""
-    path = Path(name)
-    if path.suffix != ".toml":
-        if name not in suites():
-            raise UnknownName("suite", name, suites())
-        path = suites()[name]
+    path = sweep_path(name)
     try:
         plain = tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
