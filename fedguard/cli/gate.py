@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,9 +16,12 @@ from fedguard.cli.simulate import changes_of
 from fedguard.cli.sweep import CacheFolder, Ray, Settings, Which, Workers
 
 if TYPE_CHECKING:
-    from fedguard_simulations.sweeps.gate import Baseline, Comparison
+    from fedguard_simulations.sweeps.gate import Baseline, Change, Comparison
 
 __all__ = ["run_gate"]
+
+WIDE = 160
+"""Columns of a table that no terminal cuts off, as in the log of a CI."""
 
 
 def run_gate(
@@ -72,6 +76,7 @@ def run_gate(
     known = None if update else gate.read_baseline(file)
     summary = summary_of(planned, run_sweep(planned, Cache(cache), workers, ray))
     console = Console()
+    console = console if console.is_terminal else Console(width=max(console.width, WIDE))
     if known is None:
         gate.baseline_of(summary).write(file)
         console.print(f"written [cyan]{escape(str(file))}[/]", highlight=False, soft_wrap=True)
@@ -90,7 +95,8 @@ def _tell(found: Comparison, known: Baseline, points: float, console: Console) -
             console.print(_table(title, changes))
     for word, places in (("gone", found.gone), ("new", found.new)):
         for place in places:
-            console.print(f"{word}, not compared: {escape(str(place))}", highlight=False)
+            text = f"{word}, not compared: {escape(str(place))}"
+            console.print(text, highlight=False, soft_wrap=True)
     for name, version in environment().items():
         if known.environment.get(name) != version:
             before = escape(str(known.environment.get(name)))
@@ -101,17 +107,19 @@ def _tell(found: Comparison, known: Baseline, points: float, console: Console) -
         f"{mark}  {found.compared} cells compared, {count} figure{'s' * (count != 1)} worse beyond "
         f"noise and by more than {points:g} points, {len(found.improvements)} better",
         highlight=False,
+        soft_wrap=True,
     )
 
 
-def _table(title: str, changes: Any) -> Table:
+def _table(title: str, changes: Sequence[Change]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for head in ("Attack", "Defence", "Setting", "Figure"):
-        table.add_column(head, overflow="fold")
+    table.add_column("Figure", no_wrap=True)
     for head in ("Baseline", "Now", "Chance"):
         table.add_column(head, justify="right", no_wrap=True)
+    for head in ("Attack", "Defence", "Setting"):
+        table.add_column(head, overflow="fold")
     for each in changes:
-        place = (each.place.attack, each.place.defence, each.place.setting, each.measure)
-        figures = (f"{each.before:.1%}", f"{each.after:.1%}", f"{each.chance:.1%}")
-        table.add_row(*map(escape, place), *figures)
+        figures = (f"{each.before:.1%}", f"{each.after:.1%}", f"{each.chance:.2%}")
+        place = (each.place.attack, each.place.defence, each.place.setting)
+        table.add_row(each.measure, *figures, *map(escape, place))
     return table
