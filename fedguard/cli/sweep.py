@@ -52,6 +52,14 @@ def run_grid(
         Path | None,
         typer.Option(help="Folder for the pages; runs/NAME by default.", show_default=False),
     ] = None,
+    runs: Annotated[
+        bool,
+        typer.Option(
+            "--runs/--no-runs",
+            help="Write a page for every cell's runs, too, and link to it; without: a page to "
+            "commit.",
+        ),
+    ] = True,
     workers: Workers = 0,
     ray: Ray = None,
     cache: CacheFolder = Path("runs/cache"),
@@ -80,11 +88,10 @@ def run_grid(
     kept = Cache(cache)
     found = run_sweep(planned, kept, workers, ray)
     command = ["fedguard", "sweep", sweep, *(f"--set={each}" for each in settings or ())]
-    written = write_pages(
-        planned, found, shlex.join(command), kept, out or Path("runs") / planned.name
-    )
+    folder, summary = out or Path("runs") / planned.name, summary_of(planned, found)
+    written = write_pages(summary, found, shlex.join(command), folder, kept if runs else None)
     console = Console()
-    for what, group, came, asked in summary_of(planned, found).missed():
+    for what, group, came, asked in summary.missed():
         text = f"{what} {came:.1%}, asked for {asked:.1%}: {group.attack}, {group.setting}"
         console.print(f"[bold red]missed[/]  {escape(text)}", highlight=False)
     for path in written:

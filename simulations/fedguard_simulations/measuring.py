@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from rich.progress import (
 from threadpoolctl import threadpool_limits
 
 from fedguard.blocks.threads import available_cores
+from fedguard.errors import ConfigError, FedguardError
 
 __all__ = ["in_processes", "markdown", "on_ray", "shown"]
 
@@ -45,6 +48,11 @@ def in_processes(
         waiting = {pool.submit(measure, cell): cell for cell in cells}
         for done in as_completed(waiting):
             yield waiting.pop(done), done.result()
+    except BrokenProcessPool:
+        raise FedguardError(
+            "a worker process died, most often for want of memory; what was done is kept: run it "
+            "again, with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -61,11 +69,22 @@ def on_ray(
     `code` are modules and packages that its nodes do not have.
     """
     import ray
+    from ray.exceptions import RayTaskError
 
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    settings = {"py_modules": list(map(str, code))} if code else {}
-    task: Any = ray.remote(_measured).options(num_cpus=1, runtime_env=settings)
+        _reach(address)
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns
+        settings = {"py_modules": list(map(str, code))} if code else {}
+        try:
+            ray.init(
+                address=address,
+                runtime_env=settings,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, ValueError) as error:
+            raise ConfigError(f"no Ray cluster answers at {address}: {error}") from error
+    task: Any = ray.remote(_measured).options(num_cpus=1)
     left = iter(cells)
     waiting: dict[ray.ObjectRef[R], C] = {}
     while True:
@@ -74,7 +93,20 @@ def on_ray(
         if not waiting:
             return
         (done,), _ = ray.wait(list(waiting), num_returns=1)
-        yield waiting.pop(done), ray.get(done)
+        try:
+            yield waiting.pop(done), ray.get(done)
+        except RayTaskError as error:
+            raise error.cause from None
+
+
+def _reach(address: str) -> None:
+    """Raise `ConfigError` where nobody listens: Ray itself waits for minutes, then exits."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConfigError(f"no Ray cluster answers at {address}: {error}") from error
 
 
 def shown(pairs: Iterable[R], total: int, done: int = 0) -> Iterator[R]:

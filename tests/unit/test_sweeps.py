@@ -33,7 +33,7 @@ from fedguard_simulations.sweeps.grid import (
     suites,
     sweep_path,
 )
-from fedguard_simulations.sweeps.page import in_html, in_json, in_markdown, read_json
+from fedguard_simulations.sweeps.page import in_html, in_json, in_markdown, read_json, write_pages
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import code_digest, own_digest
 from fedguard_simulations.sweeps.summary import estimate, summary_of
@@ -244,6 +244,19 @@ def test_the_page_is_sound_escapes_names_and_shows_what_is_missed() -> None:
     assert page.missed == 4 + 2 + 1  # the heatmap with its worst case, the worst cases, backdoors
     assert page.scripts == 0
     assert any(link.startswith("runs/") for link in page.links)
+
+
+def test_a_page_to_commit_has_no_links_to_runs(tmp_path: Path) -> None:
+    planned = sweeps.sweep()
+    runs = sweeps.found(planned, made_up)
+    summary = summary_of(planned, runs)
+    written = write_pages(summary, runs, "fedguard sweep tried", tmp_path, None)
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    for path in written:
+        text = path.read_text(encoding="utf8")
+        assert "runs/" not in text
+        assert path.suffix == ".json" or "Accuracy kept" in text
+    assert "](runs/" in in_markdown(summary, "fedguard sweep tried")
 
 
 def test_markdown_and_json_say_the_same() -> None:

@@ -12,6 +12,7 @@ import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fedguard.canonical import from_json, to_json
+from fedguard.config import is_reference
 from fedguard_simulations.measuring import markdown
 from fedguard_simulations.sweeps.cache import Cache, write_whole
 from fedguard_simulations.sweeps.entries import Entry, name_of, percent
@@ -19,7 +20,7 @@ from fedguard_simulations.sweeps.grid import Cell, Sweep
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.running import Found
 from fedguard_simulations.sweeps.sources import environment
-from fedguard_simulations.sweeps.summary import CONFIDENCE, Group, Summary, summary_of
+from fedguard_simulations.sweeps.summary import CONFIDENCE, Summary
 from fedguard_simulations.sweeps.tables import tables
 
 __all__ = ["in_html", "in_json", "in_markdown", "read_json", "write_pages"]
@@ -29,30 +30,38 @@ RED = "🔴"
 
 
 def write_pages(
-    sweep: Sweep, found: Sequence[Found], command: str, cache: Cache, out: Path
+    summary: Summary, found: Sequence[Found], command: str, out: Path, cache: Cache | None
 ) -> list[Path]:
-    """Write NAME.html, NAME.md, NAME.json and a folder `runs`; returns the paths of the three."""
-    summary = summary_of(sweep, found)
+    """Write NAME.html, NAME.md and NAME.json; returns their paths.
+
+    The single runs, from the `cache`, go into the folder `runs`; without one there are no links.
+    """
+    sweep, linked = summary.sweep, cache is not None
     written = {
-        out / f"{sweep.name}.html": in_html(summary, command),
-        out / f"{sweep.name}.md": in_markdown(summary, command),
+        out / f"{sweep.name}.html": in_html(summary, command, linked),
+        out / f"{sweep.name}.md": in_markdown(summary, command, linked),
         out / f"{sweep.name}.json": in_json(sweep, found, command),
     }
-    page = _environment().get_template("runs.html.j2")
-    for group in summary.groups.values():
-        text = page.render(
-            group=group, sweep=sweep, percent=percent, line=_line, command_of=_command
-        )
-        write_whole(out / "runs" / f"{name_of(group)}.html", text.encode())
-    for each in {each.key: each for each in found}.values():
-        write_whole(out / "runs" / f"{each.key}.json", cache.path(each.key).read_bytes())
-        write_whole(out / "runs" / f"{each.key}.toml", tomli_w.dumps(_plain(each.cell)).encode())
+    if cache:
+        _write_runs(summary, found, cache, out / "runs")
     for path, text in written.items():
         write_whole(path, text.encode())
     return list(written)
 
 
-def in_html(summary: Summary, command: str) -> str:
+def _write_runs(summary: Summary, found: Sequence[Found], cache: Cache, out: Path) -> None:
+    """A page for each group; each run's figures, and its scenario to run it again by hand."""
+    page = _environment().get_template("runs.html.j2")
+    told = {"percent": percent, "line": _line, "command_of": _command, "own": _own}
+    for group in summary.groups.values():
+        text = page.render(group=group, sweep=summary.sweep, **told)
+        write_whole(out / f"{name_of(group)}.html", text.encode())
+    for each in {each.key: each for each in found}.values():
+        write_whole(out / f"{each.key}.json", cache.path(each.key).read_bytes())
+        write_whole(out / f"{each.key}.toml", tomli_w.dumps(_plain(each.cell)).encode())
+
+
+def in_html(summary: Summary, command: str, linked: bool = True) -> str:
     """One self-contained page that needs no script."""
     return (
         _environment()
@@ -63,12 +72,13 @@ def in_html(summary: Summary, command: str) -> str:
             tables=list(tables(summary)),
             missed=list(summary.missed()),
             name_of=name_of,
+            linked=linked,
             facts=_facts(summary),
         )
     )
 
 
-def in_markdown(summary: Summary, command: str) -> str:
+def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
     """The same in Markdown; what misses a target has a red mark."""
     sweep = summary.sweep
     lines = [f"# {_plainly(sweep.summary)}", "", f"Rebuilt by {_code(command)}; every run is in "]
@@ -84,7 +94,10 @@ def in_markdown(summary: Summary, command: str) -> str:
         lines += missed or ["- all reached"]
     for table in tables(summary):
         heads = ["defence", *map(_head, table.heads)]
-        rows = [[_code(name), *map(_entry, entries)] for name, entries in table.rows]
+        rows = [
+            [_code(name), *(_entry(each, linked) for each in entries)]
+            for name, entries in table.rows
+        ]
         lines += ["", f"## {_plainly(table.title)}", "", _plainly(table.note), ""]
         lines += markdown(heads, rows)
     return "\n".join(lines) + "\n"
@@ -161,7 +174,12 @@ def _command(cell: Cell, key: str) -> str:
     return shlex.join(["fedguard", "simulate", f"{key}.toml", "--runs", cell.run])
 
 
-def _line(group: Group, values: Sequence[float], width: int = 640, height: int = 160) -> str:
+def _own(cell: Cell) -> bool:
+    """Whether a run needs a user's own code."""
+    return is_reference(cell.scenario.defence) or is_reference(cell.scenario.model)
+
+
+def _line(values: Sequence[float], width: int = 640, height: int = 160) -> str:
     """The points of a polyline over rounds."""
     most = max(len(values) - 1, 1)
     return " ".join(
@@ -170,8 +188,9 @@ def _line(group: Group, values: Sequence[float], width: int = 640, height: int =
     )
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: Entry, linked: bool) -> str:
     text = _plainly(entry.text)
+    text = f"[{text}](runs/{entry.link}.html)" if linked and entry.link else text
     return f"{RED} **{text}**" if entry.missed else text
 
 
