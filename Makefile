@@ -14,7 +14,7 @@ export FEDGUARD_DATA ?= $(CURDIR)/$(DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation table detection dashboards pictures format clean
+.PHONY: help setup data demo test integration lint types wheel-test check fuzz hostile chaos bench bench-aggregation bench-out-of-core bench-store bench-gate bench-scrape bench-simulation sweep gate detection dashboards pictures format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -65,7 +65,7 @@ wheel-test: setup ## Build the wheel and run the tests against it, sources out o
 		sys.exit("site-packages" not in fedguard.__file__ and fedguard.__file__)'
 	cd $(WHEEL) && venv/bin/python -m pytest -p no:cacheprovider -m "not slow" tests/unit tests/golden tests/contract
 
-check: lint types test wheel-test ## Format, types, the quick tests here and on the built wheel
+check: lint types test gate wheel-test ## Format, types, the quick tests here and on the built wheel, the gate
 
 fuzz: setup ## Throw arbitrary bytes at the gate for ten minutes, new ones each time
 	FEDGUARD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/property/test_fuzzing.py
@@ -101,8 +101,12 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) byzfl==0.0.11 byzpy==0.1.4
 	touch $@
 
-table: setup ## Rebuild docs/defences.md (about 20 minutes on 2 cores)
-	$(BIN)/fedguard table
+SUITE ?= smoke
+sweep: setup ## Run SUITE=smoke (under 2 minutes), standard (under an hour) or full; goes on where it stopped
+	$(BIN)/fedguard sweep $(SUITE)
+
+gate: setup ## Fail where the smoke suite got worse than its baseline (under 2 minutes)
+	$(BIN)/fedguard gate smoke
 
 detection: setup $(MNIST) ## Rebuild docs/detection.md (some three hours on 2 cores); goes on where it stopped
 	FEDGUARD_DATA=$(CURDIR)/$(DATA) $(BIN)/fedguard detection

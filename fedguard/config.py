@@ -1,15 +1,20 @@
-"""Expressions in files: `chain(arc(f=4), caf(f=4))`, read against named factories, never run."""
+"""Expressions in files: `chain(arc(f=4), caf(f=4))`, read against named factories, never run.
+
+A user's own code is named as `module:callable`, and that is imported.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedguard.errors import ConfigError, FedguardError, UnknownName
 
-__all__ = ["Factories", "parse_expression"]
+__all__ = ["Factories", "call_with", "imported", "is_reference", "parse_expression"]
 
 Factories = Mapping[str, Callable[..., Any]]
 
@@ -76,3 +81,41 @@ def _keywords(node: ast.Call, factory: Callable[..., Any], name: str) -> dict[st
             raise ConfigError(f"{name}: {keyword.arg} is given twice")
         given[keyword.arg] = keyword.value
     return given
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text names a user's own code, as `module:callable`.
+
+    >>> is_reference("mine.defences:careful"), is_reference("krum(f=1)")
+    (True, False)
+    """
+    return re.fullmatch(r"[\w.]+:[\w.]+", text.strip()) is not None
+
+
+def imported(reference: str, kind: str) -> Any:
+    """What `module:callable` names. Raises `ConfigError` when there is no such thing.
+
+    >>> imported("math:sqrt", "defence")(4)
+    2.0
+    """
+    module_name, _, path = reference.strip().partition(":")
+    try:
+        value: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{kind} {reference!r}: {error}; it is looked for from here") from error
+    for name in path.split("."):
+        if not hasattr(value, name):
+            raise UnknownName(f"{kind} in {module_name}", name, dir(value))
+        value = getattr(value, name)
+    return value
+
+
+def call_with(function: Callable[..., Any], **values: Any) -> Any:
+    """Call a user's function with those of `values` that it takes.
+
+    >>> call_with(lambda f: f + 1, f=4, n=20)
+    5
+    """
+    known = inspect.signature(function).parameters
+    anything = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    return function(**{name: each for name, each in values.items() if anything or name in known})

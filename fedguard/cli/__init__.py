@@ -14,10 +14,11 @@ from fedguard.cli.clients import list_clients, list_rounds, show_client
 from fedguard.cli.detection import make_detection
 from fedguard.cli.events import list_events, ship_events
 from fedguard.cli.federate import check_federation, init, probe, renew, resume, run, serve, up
+from fedguard.cli.gate import run_gate
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
-from fedguard.cli.table import make_table
+from fedguard.cli.sweep import run_grid
 from fedguard.errors import FedguardError
 
 __all__ = ["app", "main"]
@@ -37,7 +38,8 @@ app.command("simulate", rich_help_panel=SIMULATION)(simulate_scenario)
 app.command("scenarios", rich_help_panel=SIMULATION)(list_scenarios)
 app.command("rules", rich_help_panel=SIMULATION)(list_rules)
 app.command("attacks", rich_help_panel=SIMULATION)(list_attacks)
-app.command("table", rich_help_panel=SIMULATION)(make_table)
+app.command("sweep", rich_help_panel=SIMULATION)(run_grid)
+app.command("gate", rich_help_panel=SIMULATION)(run_gate)
 app.command("detection", rich_help_panel=SIMULATION)(make_detection)
 app.command("init", rich_help_panel=FEDERATION)(init)
 app.command("up", rich_help_panel=FEDERATION)(up)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fedguard.errors import FedguardError, MissingExtra
 
-__all__ = ["extra"]
+__all__ = ["extra", "find_own_code"]
 
 
 @contextmanager
@@ -19,3 +21,9 @@ def extra(feature: str, name: str = "simulation") -> Iterator[None]:
         raise
     except ImportError as error:
         raise MissingExtra(feature, name) from error
+
+
+def find_own_code() -> None:
+    """Let `module:callable` name modules in the current folder, after all installed ones."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedguard.cli.extras import extra
+from fedguard.cli.extras import extra, find_own_code
 from fedguard.errors import ConfigError
 
-__all__ = ["simulate_scenario"]
+__all__ = ["changes_of", "simulate_scenario"]
 
 
 def simulate_scenario(
@@ -91,8 +91,9 @@ def simulate_scenario(
         from fedguard_simulations.live import LiveView
         from fedguard_simulations.scenario import load_scenario
 
+    find_own_code()
     logging.getLogger("flwr").setLevel(logging.INFO if verbose else logging.CRITICAL)
-    changes = _changes(settings or [], dataset=dataset, rounds=rounds, seed=seed)
+    changes = changes_of(settings or [], dataset=dataset, rounds=rounds, seed=seed)
     planned = load_scenario(scenario)
     if changes:
         planned = planned.evolve(**changes)
@@ -154,7 +155,8 @@ def _told(
     return _expectations_hold(outcome, console)
 
 
-def _changes(settings: list[str], **named: Any) -> dict[str, Any]:
+def changes_of(settings: list[str], **named: Any) -> dict[str, Any]:
+    """Options by name, and those written as key=value."""
     changes = {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         name, equals, value = setting.partition("=")

@@ -14,13 +14,13 @@ from fedguard import Reputation, ReputationPolicy, RoundReport
 from fedguard.reputation import Evidence
 from fedguard.reputation.policy import PROTOCOL
 from fedguard.scoring import surprise
-from fedguard.types import Standing
 from fedguard_simulations.federation import federation_of
 from fedguard_simulations.identities import client_of
-from fedguard_simulations.measuring import in_processes
+from fedguard_simulations.measuring import in_processes, shown
 from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
+from fedguard_simulations.standings import histories, share_of
 from fedguard_strategies.recipes import standard_scorers
 
 __all__ = [
@@ -186,50 +186,24 @@ def _ended(outcome: Outcome, name: str) -> tuple[str, float]:
 
 
 def _cell(plan: Plan, run: RunOutcome, bad: frozenset[str]) -> Cell:
-    took_part: dict[str, int] = {}
-    away: dict[str, int] = {}
-    doubted: set[str] = set()
-    quarantines = probations = honest_rounds = 0
-    for report in run.reports:
-        for verdict in report.verdicts:
-            took_part[verdict.client] = took_part.get(verdict.client, 0) + 1
-            honest_rounds += client_of(verdict.client) not in bad
-        for change in report.changes:
-            gone = change.before.counts and not change.after.counts
-            down = change.after is Standing.PROBATION and change.before.counts
-            if client_of(change.client) in bad:
-                away.setdefault(change.client, took_part[change.client]) if gone else None
-                doubted |= {change.client} if gone or down else set()
-            else:
-                quarantines, probations = quarantines + gone, probations + down
-    honest = {client for client in took_part if client_of(client) not in bad}
+    fared = histories(run.reports)
+    hostile = [each for name, each in fared.items() if client_of(name) in bad]
+    honest = {name: each for name, each in fared.items() if client_of(name) not in bad}
     return Cell(
         plan=plan,
         accuracy=run.accuracy[-1],
         held=sum(report.held is not None for report in run.reports),
-        keys=len(took_part) - len(honest),
-        found=tuple(sorted(away.values())),
-        doubted=len(doubted),
-        share=_share(run.reports, bad),
-        honest_rounds=honest_rounds,
-        false_quarantines=quarantines,
-        false_probations=probations,
+        keys=len(hostile),
+        found=tuple(sorted(each.first for each in hostile if each.first is not None)),
+        doubted=sum(bool(each.quarantines or each.probations) for each in hostile),
+        share=share_of(run.reports, bad),
+        honest_rounds=sum(each.rounds for each in honest.values()),
+        false_quarantines=sum(each.quarantines for each in honest.values()),
+        false_probations=sum(each.probations for each in honest.values()),
         attack_success=run.attack_success[-1] if run.attack_success else None,
-        false_at=tuple(_quarantined(run.reports, honest, plan.f, rate) for rate in RATES),
-        tails=_tails(run.reports, honest),
+        false_at=tuple(_quarantined(run.reports, set(honest), plan.f, rate) for rate in RATES),
+        tails=_tails(run.reports, set(honest)),
     )
-
-
-def _share(reports: Sequence[RoundReport], bad: frozenset[str]) -> float:
-    """The part of all weight that malicious clients had."""
-    weights = [
-        (verdict.weight, client_of(verdict.client) in bad)
-        for report in reports
-        for verdict in report.verdicts
-        if verdict.weight is not None
-    ]
-    whole = sum(weight for weight, _ in weights)
-    return sum(weight for weight, malicious in weights if malicious) / (whole or 1.0)
 
 
 def _quarantined(reports: Sequence[RoundReport], honest: set[str], f: int, rate: float) -> int:
@@ -281,10 +255,10 @@ def write_detection(
     wanted = list(plans(datasets, clients, seeds, rounds))
     kept = Path("build") / "detection.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    done = {cell.plan: cell for cell in read_cells(kept)}
+    done = {cell.plan: cell for cell in read_cells(kept) if cell.plan in set(wanted)}
     left = [plan for plan in wanted if plan not in done]
     with kept.open("a", encoding="utf8") as file:
-        for cell in in_processes(measure, left, workers):
+        for _, cell in shown(in_processes(measure, left, workers), len(wanted), len(done)):
             file.write(json.dumps(asdict(cell)) + "\n")
             file.flush()
             done[cell.plan] = cell

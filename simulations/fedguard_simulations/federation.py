@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import ArrayRecord
 from torch import nn
 
+from fedguard import Policy
 from fedguard.defence import Defence
 from fedguard.errors import ConfigError
 from fedguard_clients import Behaviour, Examples, Trigger, honest
@@ -26,7 +27,7 @@ from fedguard_simulations.scenario import (
     parse_model,
     parse_partition,
 )
-from fedguard_strategies.expressions import parse_defence
+from fedguard_strategies.expressions import parse_policy
 
 __all__ = ["Federation", "federation_of", "task_of"]
 
@@ -75,8 +76,9 @@ class Federation:
         attack = self.attack()
         return attack.trigger if isinstance(attack, Behaviour) else None
 
-    def defence(self, run: Run) -> Defence:
-        return parse_defence(self.scenario.defence if run.defended else "mean()")
+    def defence(self, run: Run) -> Defence | Policy:
+        written = self.scenario.defence if run.defended else "mean()"
+        return parse_policy(written, self.scenario.malicious)
 
     def omniscient(self, run: Run) -> Defence | WhiteBox | None:
         attack = self.attack()

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fedguard import InMemory
-from fedguard.config import Factories, parse_expression
+from fedguard import InMemory, Policy
+from fedguard.config import Factories, imported, is_reference, parse_expression
 from fedguard.defence import Chain, Defence, Stage, stages_of, transform
 from fedguard.errors import ConfigError, TooFewUpdates, UnknownName
 from fedguard.probes import Context
@@ -26,7 +26,7 @@ from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
 from fedguard_simulations.runs import MEASURES, RUNS
-from fedguard_strategies.expressions import parse_defence, parse_optimiser
+from fedguard_strategies.expressions import parse_optimiser, parse_policy
 
 __all__ = [
     "Expectation",
@@ -36,6 +36,7 @@ __all__ = [
     "parse_model",
     "parse_partition",
     "scenarios",
+    "typed",
 ]
 
 RELATIONS = {
@@ -81,6 +82,8 @@ class Expectation:
 class Scenario:
     """What is simulated. `partition`, `model`, `attack`, `defence`, `optimiser` are expressions.
 
+    `defence` may be a whole policy, which then brings its own scorers and reputations, and it and
+    `model` may be a user's own code, as `module:callable`.
     `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
     that the server keeps for itself: for FLTrust, and to score behaviour by.
 
@@ -133,7 +136,9 @@ class Scenario:
                     "malicious clients: use the same number"
                 )
         vectors = ("model", "root") if self.root_examples else ("model",)
-        rehearse(parse_defence(self.defence), self.clients, vectors)
+        chosen = parse_policy(self.defence, self.malicious)
+        whole = (chosen.defence, chosen.scorers) if isinstance(chosen, Policy) else (chosen, ())
+        rehearse(whole[0], self.clients, vectors, whole[1])
         parse_optimiser(self.optimiser)
 
     def evolve(self, **changes: Any) -> Scenario:
@@ -142,7 +147,7 @@ class Scenario:
         for name in changes:
             if name not in known:
                 raise UnknownName("scenario key", name, known)
-        return dataclasses.replace(self, **_typed(changes))
+        return dataclasses.replace(self, **typed(changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data as in the TOML file, id included."""
@@ -171,10 +176,10 @@ class Scenario:
             if dataset not in DATASETS or not isinstance(block, Mapping):
                 raise UnknownName("data set in [expect.…]", dataset, DATASETS)
             lines += [Expectation.parse(dataset, *line) for line in block.items()]
-        return cls(**_typed(values), expect=tuple(lines))
+        return cls(**typed(values), expect=tuple(lines))
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+def typed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the fields' types; "12" becomes 12 where an int is wanted, "x" is refused."""
     kinds = {each.name: str(each.type) for each in dataclasses.fields(Scenario)}
     typed = {}
@@ -230,7 +235,12 @@ def parse_partition(text: str) -> Partition:
 
 
 def parse_model(text: str) -> Model:
-    """An architecture, by its expression."""
+    """An architecture, by its expression or as the `module:callable` that builds it.
+
+    A user's callable takes the shape of an example and the number of classes.
+    """
+    if is_reference(text):
+        return Model(text, imported(text, "model"))
     value = parse_expression(text, _by_name(MODELS), "model")
     if not isinstance(value, Model):
         raise ConfigError(f"{text!r} is not a model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord, MetricRecord
@@ -47,14 +48,17 @@ def _forgetful(_: Run) -> StateStore:
 def policy_of(federation: Federation, run: Run) -> Policy:
     """The policy a scenario's server would run: its defence, standard scores, its f.
 
-    Only a defended run acts on reputations.
+    Only a defended run acts on reputations. A whole policy is taken as it is, but for the
+    scenario's optimiser where it has none.
     """
-    scenario = federation.scenario
+    scenario, chosen = federation.scenario, federation.defence(run)
+    optimiser = parse_optimiser(scenario.optimiser)
+    if isinstance(chosen, Policy):
+        return replace(chosen, optimiser=chosen.optimiser or optimiser)
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None
     scorers = standard_scorers(scenario.malicious, canaries=scenario.root_examples > 0)
-    optimiser = parse_optimiser(scenario.optimiser)
-    return Policy(federation.defence(run), scorers, reputation, optimiser=optimiser)
+    return Policy(chosen, scorers, reputation, optimiser=optimiser)
 
 
 def simulate(

@@ -1,17 +1,27 @@
-"""Defences, scorers and server optimisers as files write them: `chain(arc(f=4), caf(f=4))`."""
+"""Defences, policies, scorers and server optimisers as files write them."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
 import fedguard_strategies
-from fedguard.config import Factories, parse_expression
+from fedguard import Policy
+from fedguard.config import Factories, call_with, imported, is_reference, parse_expression
 from fedguard.defence import Chain, Defence, Stage, chain
 from fedguard.errors import ConfigError
 from fedguard.optimisers import Optimiser
 from fedguard_strategies import scorers, server_optimisers
+from fedguard_strategies.recipes import standard_policy
 
-__all__ = ["OPTIMISERS", "RULES", "SCORERS", "parse_defence", "parse_optimiser"]
+__all__ = [
+    "OPTIMISERS",
+    "POLICIES",
+    "RULES",
+    "SCORERS",
+    "parse_defence",
+    "parse_optimiser",
+    "parse_policy",
+]
 
 
 def _public(module: ModuleType) -> Factories:
@@ -21,6 +31,8 @@ def _public(module: ModuleType) -> Factories:
 RULES: Factories = {**_public(fedguard_strategies), "chain": chain}
 SCORERS: Factories = _public(scorers)
 OPTIMISERS: Factories = _public(server_optimisers)
+POLICIES: Factories = {each.__name__: each for each in (standard_policy,)}
+"""Whole policies: a defence with who scores and what evidence does."""
 
 
 def parse_defence(text: str) -> Defence:
@@ -32,6 +44,30 @@ def parse_defence(text: str) -> Defence:
     value = parse_expression(text, RULES, "rule")
     if not isinstance(value, Stage | Chain):
         raise ConfigError(f"{text!r} is not a defence: write it like chain(arc(f=1), caf(f=1))")
+    return value
+
+
+def parse_policy(text: str, f: int) -> Defence | Policy:
+    """A defence or a whole policy by its expression, or by the `module:callable` that makes it.
+
+    A user's callable is called with `f`, if it takes it. Raises `ConfigError`.
+
+    >>> parse_policy("standard_policy(f=2)", f=2).defence.kind
+    'arc(), caf()'
+    """
+    if is_reference(text):
+        value = imported(text, "defence")
+        try:
+            value = call_with(value, f=f) if callable(value) else value
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{text}: {error}") from error
+    else:
+        value = parse_expression(text, {**RULES, **OPTIMISERS, **POLICIES}, "rule or policy")
+    if not isinstance(value, Stage | Chain | Policy):
+        raise ConfigError(
+            f"{text!r} is neither a defence nor a policy: write it like chain(arc(f=1), caf(f=1)), "
+            "standard_policy(f=1) or module:callable"
+        )
     return value
 
 

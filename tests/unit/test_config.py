@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from fedguard.defence import Chain
+from fedguard import Policy
+from fedguard.defence import Chain, Stage
 from fedguard.errors import ConfigError, InvalidParameter, UnknownName
 from fedguard_simulations.scenario import parse_attack
-from fedguard_strategies.expressions import parse_defence
+from fedguard_strategies.expressions import parse_defence, parse_policy
 
 
 def test_a_chain_is_read() -> None:
@@ -60,3 +63,41 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
 def test_a_bad_value_keeps_its_own_error() -> None:
     with pytest.raises(InvalidParameter, match="f must be an int >= 0, got -1"):
         parse_defence("krum(f=-1)")
+
+
+OWN = """
+from fedguard import chain
+from fedguard_strategies import nnm, trimmed_mean
+from fedguard_strategies.recipes import standard_policy
+
+class makers:
+    @staticmethod
+    def whole(f): return standard_policy(f)
+
+def careful(f, tau=1.0): return chain(nnm(f), trimmed_mean(f))
+def nothing(): return 3
+ready = trimmed_mean(1)
+"""
+
+
+def test_a_users_own_defence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_defences.py").write_text(OWN, encoding="utf8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    careful = parse_policy("own_defences:careful", f=2)
+    assert isinstance(careful, Chain)
+    assert careful.name == "chain(nnm(f=2), trimmed_mean(f=2))"
+    ready = parse_policy("own_defences:ready", f=2)
+    assert isinstance(ready, Stage)
+    assert ready.name == "trimmed_mean(f=1)"
+    whole = parse_policy("own_defences:makers.whole", f=3)
+    assert isinstance(whole, Policy)
+    assert whole.reputation
+    assert whole.reputation.f == 3
+    for text, words in (
+        ("own_defences:carefull", "did you mean 'careful'"),
+        ("own_defences:nothing", "neither a defence nor a policy"),
+        ("no_such_module:at_all", "No module named"),
+        ("standard_polcy(f=2)", "did you mean 'standard_policy'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            parse_policy(text, f=2)

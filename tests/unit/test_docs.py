@@ -15,7 +15,6 @@ from fedguard.cli import app
 from fedguard_simulations.detection import cell_of
 from fedguard_simulations.detection_page import page as detection_page
 from fedguard_simulations.scenario import load_scenario, scenarios
-from fedguard_simulations.table import Cell, page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -57,18 +56,6 @@ def test_commands_shown_exist(line: str) -> None:
         assert option in done.output
     if words[0] == "simulate" and not words[1].endswith(".toml"):
         assert any(words[1] == name.rpartition("-v")[0] for name in scenarios())
-
-
-def test_the_table_is_what_its_data_say() -> None:
-    data = json.loads((ROOT / "docs" / "defences.json").read_text(encoding="utf8"))
-    cells = [Cell(**each) for each in data["cells"]]
-    dataset, rounds = (
-        re.search(rf"--{key} (\S+)", data["command"]) for key in ("dataset", "rounds")
-    )
-    assert dataset
-    assert rounds
-    text = page(cells, data["command"], dataset[1], int(rounds[1]))
-    assert (ROOT / "docs" / "defences.md").read_text(encoding="utf8") == text
 
 
 def test_the_table_of_detection_is_what_its_data_say() -> None:

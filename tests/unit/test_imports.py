@@ -49,7 +49,7 @@ ONLY_IMPORTER = {
     "structlog": ("fedguard.telemetry.logs",),
     "opentelemetry": ("fedguard.telemetry.traces",),
     "msgpack": ("fedguard.state.codec",),
-    "ray": ("fedguard.blocks.ray_shards",),
+    "ray": ("fedguard.blocks.ray_shards", "fedguard_simulations.measuring"),
     "sqlalchemy": ("fedguard.state",),
     "torch": ("fedguard.blocks.torch_tensors", "fedguard_clients", "fedguard_simulations"),
 }

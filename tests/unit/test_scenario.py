@@ -10,11 +10,13 @@ import pytest
 import tomli_w
 
 from fedguard.defence import initial_state
-from fedguard.errors import ConfigError, MissingData, TooFewUpdates, UnknownName
+from fedguard.errors import ConfigError, MissingData, MissingVector, TooFewUpdates, UnknownName
 from fedguard_simulations import data
 from fedguard_simulations import scenario as scenario_module
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.data import dataset
+from fedguard_simulations.federation import federation_of
+from fedguard_simulations.runs import RUNS
 from fedguard_simulations.scenario import (
     Expectation,
     Scenario,
@@ -22,6 +24,7 @@ from fedguard_simulations.scenario import (
     parse_attack,
     scenarios,
 )
+from fedguard_simulations.simulate import policy_of, simulate
 
 BASE = {"id": "t-v1", "summary": "a test", "attack": "sign_flip()", "defence": "krum(f=4)"}
 
@@ -157,3 +160,32 @@ def test_missing_data_says_what_to_install(tmp_path: Path, monkeypatch: pytest.M
         assert data.resolve_dataset("auto") == "fashion-mnist"
         with pytest.raises(MissingData, match="cannot be read"):
             data.load_dataset("fashion-mnist")
+
+
+OWN = """
+from torch import nn
+
+def wide(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1], classes))
+"""
+
+
+def test_a_whole_policy_and_a_users_own_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_models.py").write_text(OWN, encoding="utf8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    scenario = Scenario.from_dict(
+        {**BASE, "defence": "standard_policy(f=4)", "model": "own_models:wide"}
+    ).evolve(dataset="digits", rounds=2, optimiser="fedavgm()")
+    federation = federation_of(scenario)
+    policy = policy_of(federation, RUNS["defended"])
+    assert policy.reputation
+    assert policy.smaller
+    assert policy.optimiser
+    assert not policy_of(federation, RUNS["attacked"]).reputation
+    assert federation.build()[1].out_features == 10
+    run = simulate(scenario, labels=["defended"]).runs["defended"]
+    assert run.defence == "chain(arc(f=4), caf(f=4))"
+    with pytest.raises(MissingVector):
+        scenario.evolve(defence="standard_policy(f=4, canaries=True)")

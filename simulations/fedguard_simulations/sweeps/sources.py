@@ -1,0 +1,121 @@
+"""Which code and libraries a result depends on, as digests."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import platform
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from fedguard.config import is_reference
+from fedguard.errors import ConfigError
+from fedguard_simulations.data import load_dataset
+
+__all__ = ["code_digest", "data_digest", "environment", "own_digest", "own_module"]
+
+LEFT_OUT = {
+    "fedguard": ("cli", "control", "deploy", "telemetry", "testing.py", "__main__.py"),
+    "fedguard_strategies": (),
+    "fedguard_clients": (),
+    "fedguard_simulations": (
+        *("sweeps", "suites", "scenarios", "measuring.py", "report.py", "live.py"),
+        *("detection.py", "detection_page.py"),
+    ),
+}
+"""By package, what decides no result: a change there leaves the cache as it is."""
+LIBRARIES = ("flwr", "numba", "numpy", "scikit-learn", "scipy", "torch")
+
+
+@cache
+def code_digest() -> str:
+    """Of all source files of fedguard that decide results."""
+    digest = hashlib.sha256()
+    for package, left_out in LEFT_OUT.items():
+        root = _origin(package).parent
+        for path in sorted(root.rglob("*.py")):
+            if path.relative_to(root).parts[0] not in left_out:
+                _add(digest, path, root.parent)
+    _add(digest, Path(__file__).with_name("result.py"), Path(__file__).parent)
+    return digest.hexdigest()
+
+
+@cache
+def data_digest(name: str) -> str:
+    """Of every example of a data set."""
+    digest = hashlib.sha256()
+    data = load_dataset(name)
+    for part in (data.train, data.test):
+        for array in (part.x, part.y):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of what computes."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def own_module(text: str) -> Path | None:
+    """The module or package that a `module:callable` lies in; None for any other expression."""
+    if not is_reference(text):
+        return None
+    origin = _origin(text.strip().partition(":")[0].partition(".")[0])
+    return origin.parent if origin.name == "__init__.py" else origin
+
+
+def own_digest(text: str) -> str | None:
+    """Of a `module:callable`'s module or package, and of those beside it that it imports."""
+    first = own_module(text)
+    if first is None:
+        return None
+    digest, todo, seen = hashlib.sha256(), [first], {first}
+    while todo:
+        for path in sorted(_files(todo.pop(0))):
+            _add(digest, path, first.parent)
+            beside = {
+                near
+                for name in _imports(path)
+                for near in (first.parent / name, first.parent / f"{name}.py")
+                if near.is_file() or (near / "__init__.py").is_file()
+            }
+            todo += sorted(beside - seen)
+            seen |= beside
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def _origin(package: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:
+        spec = None
+    if not spec or not spec.origin or not Path(spec.origin).is_file():
+        raise ConfigError(f"there is no source file of the module {package}")
+    return Path(spec.origin)
+
+
+def _add(digest: hashlib._Hash, path: Path, root: Path) -> None:
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
