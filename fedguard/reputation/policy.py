@@ -42,7 +42,8 @@ class ReputationPolicy:
 
     `f` clients at most may be quarantined in one round, or the round is held. Of 1,000 rounds of
     honest clients, `false_quarantines` may end in quarantine: fewer make it slower to act. A new
-    key is on probation for `probation` clean rounds, with `probation_weight` of a trusted client's;
+    key is on probation for `probation` clean rounds, with up to `probation_weight` of a trusted
+    client's;
     after a quarantine come `quarantine` clean rounds in shadow, twice as many each time, and the
     one after `ban_after` quarantines is a ban. Bad rounds are forgotten at `forget_bad` a round,
     good ones faster.
@@ -142,12 +143,12 @@ class ReputationPolicy:
     def weight(self, known: Reputation) -> float:
         """How long a row of such a client counts, beside a trusted one's.
 
-        Of a new key it grows from nothing: whoever comes back under another gains nothing by it.
+        Of a new key it grows from little: whoever comes back under another gains little by it.
         """
         if not known.standing.counts:
             return 0.0
         if known.standing is not Standing.PROBATION:
             return 1.0
-        new = not known.quarantines and known.participations <= self.probation
-        shown = (known.participations - 1) / max(self.probation, 1) if new else 1.0
+        new = not known.quarantines and known.participations < self.probation
+        shown = max(known.participations, 1) / self.probation if new else 1.0
         return self.probation_weight * shown

@@ -31,7 +31,8 @@ class Policy:
     quarantine counts among the hostile clients that the defence is against: when so few updates are
     left that it cannot run, the next smaller one does, down by as many as are in quarantine. An
     `adaptive` policy's defence is against as many as there is doubt about in the round, who are
-    not trusted or are suspected: what it costs the honest is then paid only while it is needed.
+    not trusted or are suspected, and half of those hostile at the least who can be left: what it
+    costs the honest is then paid only while it is needed. `reason` says why all this was chosen.
     """
 
     defence: Defence
@@ -42,6 +43,7 @@ class Policy:
     optimiser: Optimiser | None = None
     smaller: tuple[Defence, ...] = ()
     adaptive: bool = False
+    reason: str = ""
 
     def __post_init__(self) -> None:
         """One scorer a family: a verdict has one score for each."""

@@ -154,12 +154,14 @@ def _against(
     """The policy's defence, and what to do when too few are left for it, in order."""
     standings = [judgement.of(client).standing for client in seen.context.clients]
     away = sum(not each.counts for each in standings)
-    first = 0
-    if policy.adaptive:
+    first, most = 0, len(policy.smaller)
+    enough = len(admitted) + away >= stages_of(policy.defence)[0].min_updates
+    if policy.adaptive and enough:  # else f hostile could be too many
         doubted = sum(
             bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in admitted
         )
-        first = max(len(policy.smaller) - doubted, 0)
+        left = max(most - away, 0)
+        first = most - min(max(doubted, left - left // 2), most)
     return (policy.defence, *policy.smaller)[first : max(first, away) + 1]
 
 

@@ -83,7 +83,8 @@ class Scenario:
     """What is simulated. `partition`, `model`, `attack`, `defence`, `optimiser` are expressions.
 
     `defence` may be a whole policy, which then brings its own scorers and reputations, and it and
-    `model` may be a user's own code, as `module:callable`.
+    `model` may be a user's own code, as `module:callable`. Of the `clients` a round asks `sampled`,
+    drawn anew each time, or all if it is 0: how many of the malicious are among them then changes.
     `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
     that the server keeps for itself: for FLTrust, and to score behaviour by.
 
@@ -99,6 +100,7 @@ class Scenario:
     model: str = "mlp(hidden=64)"
     clients: int = 20
     malicious: int = 4
+    sampled: int = 0
     rounds: int = 40
     steps: int = 10
     batch: int = 32
@@ -120,6 +122,8 @@ class Scenario:
             )
         if not 0 < self.learning_rate < inf:
             raise ConfigError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.sampled <= self.clients:
+            raise ConfigError(f"sampled must lie in [0, {self.clients}], got {self.sampled}")
         for name in ("root_examples", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -138,7 +142,7 @@ class Scenario:
         vectors = ("model", "root") if self.root_examples else ("model",)
         chosen = parse_policy(self.defence, self.malicious)
         whole = (chosen.defence, chosen.scorers) if isinstance(chosen, Policy) else (chosen, ())
-        rehearse(whole[0], self.clients, vectors, whole[1])
+        rehearse(whole[0], self.sampled or self.clients, vectors, whole[1])
         parse_optimiser(self.optimiser)
 
     def evolve(self, **changes: Any) -> Scenario:

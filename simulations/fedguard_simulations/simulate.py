@@ -122,12 +122,17 @@ def run_one(
         on_tick(Tick(run, server_round, metrics[-1], report))
         return record
 
+    scenario = federation.scenario
+
     def strategy_of(name_of: Callable[[Any], str]) -> GuardedStrategy:
         count = len(federation.participants(run))
         names = Identities(federation, store) if federation.renames(run) else str
         return GuardedStrategy(
             policy,
             min_nodes=count,
+            min_train_nodes=min(scenario.sampled or count, count),
+            fraction_train=0.0 if scenario.sampled else 1.0,
+            seed=scenario.seed,
             store=store,
             retries=None,
             on_round=reports.append,

@@ -11,7 +11,7 @@ from fedguard.defence import Chain, Defence, Stage, chain
 from fedguard.errors import ConfigError
 from fedguard.optimisers import Optimiser
 from fedguard_strategies import scorers, server_optimisers
-from fedguard_strategies.recipes import standard_policy
+from fedguard_strategies.recipes import auto, standard_policy
 
 __all__ = [
     "OPTIMISERS",
@@ -31,7 +31,7 @@ def _public(module: ModuleType) -> Factories:
 RULES: Factories = {**_public(fedguard_strategies), "chain": chain}
 SCORERS: Factories = _public(scorers)
 OPTIMISERS: Factories = _public(server_optimisers)
-POLICIES: Factories = {each.__name__: each for each in (standard_policy,)}
+POLICIES: Factories = {each.__name__: each for each in (auto, standard_policy)}
 """Whole policies: a defence with who scores and what evidence does."""
 
 

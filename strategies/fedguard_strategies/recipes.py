@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedguard import Policy, ReputationPolicy, chain
 from fedguard.defence import Defence
+from fedguard.errors import InvalidParameter
 from fedguard.optimisers import Optimiser
+from fedguard.sampling import f_of_sample
 from fedguard.scoring import Scorer
 from fedguard_strategies.caf import caf
 from fedguard_strategies.norm_clipping import arc
@@ -24,7 +27,7 @@ from fedguard_strategies.scorers import (
 if TYPE_CHECKING:
     from fedguard.deploy.settings import PolicySettings
 
-__all__ = ["configured_policy", "standard_policy", "standard_scorers"]
+__all__ = ["auto", "configured_policy", "standard_policy", "standard_scorers"]
 
 
 def standard_scorers(
@@ -57,22 +60,82 @@ def standard_policy(
     canaries: bool = False,
     seed: int = 0,
 ) -> Policy:
-    """What to run when there is no reason to choose otherwise, against `f` hostile clients.
+    """A `defence` against `f` hostile clients with scores and reputations; without one, `auto`'s.
 
-    Without a `defence`, `chain(arc(f), caf(f))`: it keeps the most accuracy in its worst case
-    (docs/defences.md), and gets smaller when clients in quarantine leave too few for it.
     `false_quarantines` of honest clients are accepted per 1,000 client-rounds.
     For `canaries` and `seed` see `standard_scorers`.
     """
-    smaller = () if defence else tuple(_by_default(less) for less in reversed(range(f)))
-    return Policy(
+    policy = Policy(
         defence or _by_default(f),
         standard_scorers(f, seed=seed, canaries=canaries),
         ReputationPolicy(f=f, false_quarantines=false_quarantines),
         quorum=quorum,
         optimiser=optimiser,
-        smaller=smaller,
     )
+    if defence:
+        return policy
+    smaller = tuple(_by_default(less) for less in reversed(range(f)))
+    return replace(policy, smaller=smaller, adaptive=True)
+
+
+def auto(
+    f: int,
+    n: int | None = None,
+    sampled: int | None = None,
+    *,
+    optimiser: Optimiser | None = None,
+    false_quarantines: float = 0.1,
+    quorum: float = 0.5,
+    canaries: bool = False,
+    seed: int = 0,
+) -> Policy:
+    """What the evidence in docs/defences.md chooses, with its reason in words in `reason`.
+
+    `f` clients of the federation's `n` may be hostile, of whom a round asks `sampled`: what the
+    defence is against then follows from the sample. Skew is not asked for: it shows in how many
+    clients are in doubt, by which the defence is as strong as it has to be.
+
+    Raises `InvalidParameter` where no defence could hold.
+    """
+    among = sampled or n
+    against = f_of_sample(n, f, sampled) if n and sampled else f
+    if among is not None and 2 * against >= among:
+        raise InvalidParameter(
+            f"of {among} clients {against} may be hostile: no defence holds against half of those "
+            "who take part; lower f, or ask more clients a round"
+        )
+    policy = standard_policy(
+        against,
+        optimiser=optimiser,
+        false_quarantines=false_quarantines,
+        quorum=quorum,
+        canaries=canaries,
+        seed=seed,
+    )
+    return replace(policy, reason=_reason(f, against, n, sampled))
+
+
+def _reason(f: int, against: int, n: int | None, sampled: int | None) -> str:
+    """Why `auto` chose what it chose."""
+    told = [
+        f"{_by_default(against).name} keeps the most accuracy under its worst attack of all that "
+        "were measured (docs/defences.md)"
+    ]
+    if n and sampled:
+        told.append(
+            f"{sampled} of {n} clients are asked a round, among whom more than {against} of the "
+            f"{f} hostile are drawn less than once in 1,000 rounds"
+        )
+    if against:
+        told.append(
+            f"it is against {against - against // 2} while nobody is in doubt, and against up to "
+            f"{against} as clients are new, watched or suspected: what it costs on skewed data is "
+            "paid while it is needed"
+        )
+    if n and against and sampled is None and n < 2 * against + 2:
+        told.append("so few clients cannot be told apart by distances: evidence gathers slowly")
+    told.append("scores of seven families and reputations find who it is, and put them away")
+    return "; ".join(told)
 
 
 def _by_default(f: int) -> Defence:

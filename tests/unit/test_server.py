@@ -73,7 +73,8 @@ def test_scores_name_the_boosted_client() -> None:
     _, report, _ = step(State(), cohort(wild={3: -10.0}), POLICY)
     assert report.suspects == ("c3",)
     scores = report.verdicts[3].scores
-    assert set(scores) == {"magnitude", "direction", "neighbourhood", "extent", "sybil", "temporal"}
+    families = {"magnitude", "direction", "neighbourhood", "extent", "sybil", "temporal"}
+    assert set(scores) == families | {"response"}
     assert min(scores[family] for family in ("magnitude", "neighbourhood")) > 5
     assert step(State(), cohort(), POLICY)[1].suspects == ()
 

@@ -179,13 +179,14 @@ def test_identical_colluders_do_not_move_the_scale_they_are_judged_by() -> None:
     assert gone == {"c00", "c01", "c02"}
 
 
-def test_probation_counts_half() -> None:
+@pytest.mark.parametrize(("rounds", "weight"), [(0, 0.1), (1, 0.2), (4, 0.5), (9, 0.5)])
+def test_probation_counts_half_and_a_new_key_less(rounds: int, weight: float) -> None:
     _, state = run(6)
-    known = dict(state.reputations) | {"c03": Reputation()}
+    known = dict(state.reputations) | {"c03": Reputation(participations=rounds)}
     linear = replace(POLICY, defence=rules.mean())
     _, report, _ = step(replace(state, reputations=known), cohort(rows(7)), linear)
     weights = {each.client: each.weight for each in report.verdicts}
-    assert weights["c03"] == pytest.approx(0.5 / N)
+    assert weights["c03"] == pytest.approx(weight / N)
     assert weights["c04"] == pytest.approx(1 / N)
 
 
@@ -270,7 +271,7 @@ def test_a_small_federation_goes_on_without_those_in_quarantine() -> None:
     assert away == ["c04", "c05"]
     assert not any(held)
     assert defences[0] == "chain(arc(f=2), caf(f=2))"
-    assert defences[-1] == "chain(arc(f=1), caf(f=1))"
+    assert defences[-1] == "chain(arc(f=0), caf(f=0))"  # nobody hostile is left
     fixed = replace(policy, smaller=())
     _, report, _ = step(state, cohort(rows(13, 6)), fixed)
     assert "needs at least 5" in str(report.held)
