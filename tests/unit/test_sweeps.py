@@ -16,13 +16,9 @@ from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.sweeps import cache as cache_module
+from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
 from fedguard_simulations.sweeps.cache import Cache, content_of, key_of
-from fedguard_simulations.sweeps.gate import (
-    Comparison,
-    baseline_of,
-    compare,
-    read_baseline,
-)
+from fedguard_simulations.sweeps.gate import Comparison, compare
 from fedguard_simulations.sweeps.grid import (
     CLEAN,
     NONE,
@@ -33,7 +29,8 @@ from fedguard_simulations.sweeps.grid import (
     suites,
     sweep_path,
 )
-from fedguard_simulations.sweeps.page import in_html, in_json, in_markdown, read_json, write_pages
+from fedguard_simulations.sweeps.page import in_html, in_markdown, write_pages
+from fedguard_simulations.sweeps.plain import in_json, read_json
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import code_digest, own_digest
 from fedguard_simulations.sweeps.summary import estimate, summary_of
