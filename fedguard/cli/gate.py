@@ -16,7 +16,8 @@ from fedguard.cli.simulate import changes_of
 from fedguard.cli.sweep import CacheFolder, Ray, Settings, Which, Workers
 
 if TYPE_CHECKING:
-    from fedguard_simulations.sweeps.gate import Baseline, Change, Comparison
+    from fedguard_simulations.sweeps.baseline import Baseline
+    from fedguard_simulations.sweeps.gate import Change, Comparison
 
 __all__ = ["run_gate"]
 
@@ -61,8 +62,9 @@ def run_gate(
     (shape, classes) that returns a torch module; both are looked for in this folder, too.
     """
     with extra("the gate"):
-        from fedguard_simulations.sweeps import gate
+        from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
         from fedguard_simulations.sweeps.cache import Cache
+        from fedguard_simulations.sweeps.gate import compare
         from fedguard_simulations.sweeps.grid import load_sweep, sweep_path
         from fedguard_simulations.sweeps.running import run_sweep
         from fedguard_simulations.sweeps.summary import summary_of
@@ -73,15 +75,15 @@ def run_gate(
     planned = planned.evolve(changes) if changes else planned
     planned = planned.only(defence) if defence else planned
     file = baseline or sweep_path(sweep).with_suffix(".baseline.json")
-    known = None if update else gate.read_baseline(file)
+    known = None if update else read_baseline(file)
     summary = summary_of(planned, run_sweep(planned, Cache(cache), workers, ray))
     console = Console()
     console = console if console.is_terminal else Console(width=max(console.width, WIDE))
     if known is None:
-        gate.baseline_of(summary).write(file)
+        baseline_of(summary).write(file)
         console.print(f"written [cyan]{escape(str(file))}[/]", highlight=False, soft_wrap=True)
         return
-    found = gate.compare(known, summary, points)
+    found = compare(known, summary, points)
     _tell(found, known, points, console)
     if found.regressions:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,13 +17,9 @@ from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS
 from fedguard_simulations.attacks import OMNISCIENT
 from fedguard_simulations.sweeps import cache as cache_module
+from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
 from fedguard_simulations.sweeps.cache import Cache, content_of, key_of
-from fedguard_simulations.sweeps.gate import (
-    Comparison,
-    baseline_of,
-    compare,
-    read_baseline,
-)
+from fedguard_simulations.sweeps.gate import Comparison, compare
 from fedguard_simulations.sweeps.grid import (
     CLEAN,
     NONE,
@@ -33,10 +30,12 @@ from fedguard_simulations.sweeps.grid import (
     suites,
     sweep_path,
 )
-from fedguard_simulations.sweeps.page import in_html, in_json, in_markdown, read_json, write_pages
+from fedguard_simulations.sweeps.page import in_html, in_markdown, write_pages
+from fedguard_simulations.sweeps.plain import in_json, read_json
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import code_digest, own_digest
 from fedguard_simulations.sweeps.summary import estimate, summary_of
+from fedguard_simulations.sweeps.targets import Setting
 
 CARELESS, CAREFUL = "mean()", "<b>careful|</b>"
 
@@ -383,3 +382,21 @@ def test_the_committed_baseline_is_of_the_suite_as_it_is() -> None:
         if cell.defence not in (ORACLE, CLEAN)
     }
     assert set(map(tuple, known.figures)) == wanted
+
+
+def test_the_sweep_and_the_defence_that_the_docs_show_are_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "defences.py").write_text(code, encoding="utf8")
+    (tmp_path / "models.py").write_text("def small(shape, classes): ...\n", encoding="utf8")
+    (tmp_path / "mine.toml").write_text(shown, encoding="utf8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    planned = load_sweep(str(tmp_path / "mine.toml"))
+    cells = list(planned.cells())
+    assert {cell.defence for cell in cells if cell.scenario.reputation} == {"ours"}
+    assert planned.targets
+    assert planned.targets.worst[Setting("dirichlet(alpha=0.3)", 2)] == 0.9
+    assert len({key_of(cell) for cell in cells}) == len(cells) - 10  # plain means in peace

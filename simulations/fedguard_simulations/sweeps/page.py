@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +10,17 @@ from typing import Any
 import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fedguard.canonical import from_json, to_json
 from fedguard.config import is_reference
 from fedguard_simulations.measuring import markdown
 from fedguard_simulations.sweeps.cache import Cache, write_whole
 from fedguard_simulations.sweeps.entries import Entry, name_of, percent
-from fedguard_simulations.sweeps.grid import Cell, Sweep
-from fedguard_simulations.sweeps.result import Result
+from fedguard_simulations.sweeps.grid import Cell
+from fedguard_simulations.sweeps.plain import in_json
 from fedguard_simulations.sweeps.running import Found
-from fedguard_simulations.sweeps.sources import environment
 from fedguard_simulations.sweeps.summary import CONFIDENCE, Summary
 from fedguard_simulations.sweeps.tables import tables
 
-__all__ = ["in_html", "in_json", "in_markdown", "read_json", "write_pages"]
+__all__ = ["in_html", "in_markdown", "write_pages"]
 
 RED = "🔴"
 """Markdown has no colours of its own."""
@@ -101,46 +98,6 @@ def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
         lines += ["", f"## {_plainly(table.title)}", "", _plainly(table.note), ""]
         lines += markdown(heads, rows)
     return "\n".join(lines) + "\n"
-
-
-def in_json(sweep: Sweep, found: Sequence[Found], command: str) -> str:
-    """Every run without its rounds; the same but for `seconds`, the last line."""
-    plain = {
-        "name": sweep.name,
-        "sweep": sweep.to_dict(),
-        "command": command,
-        "environment": environment(),
-        "cells": [
-            {
-                "cell": str(each.cell),
-                "key": each.key,
-                "result": dataclasses.asdict(each.result.final()),
-            }
-            for each in found
-        ],
-        "seconds": [round(each.seconds, 3) for each in found],
-    }
-    parts = [f"{to_json(key).decode()}:{_in_lines(value)}" for key, value in plain.items()]
-    return "{" + ",\n".join(parts) + "}\n"
-
-
-def _in_lines(value: Any) -> str:
-    """JSON with a line for each thing of a list of tables."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(to_json(each).decode() for each in value) + "\n]"
-    return to_json(value).decode()
-
-
-def read_json(text: str) -> tuple[Sweep, list[Found], str]:
-    """The sweep, its runs and the command that `in_json` wrote."""
-    plain = from_json(text)
-    sweep = Sweep.from_dict(plain["name"], plain["sweep"])
-    parts = zip(sweep.cells(), plain["cells"], plain["seconds"], strict=True)
-    found = [
-        Found(cell, each["key"], Result.from_dict(each["result"]), seconds)
-        for cell, each, seconds in parts
-    ]
-    return sweep, found, plain["command"]
 
 
 def _environment() -> Environment:
