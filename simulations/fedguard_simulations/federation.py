@@ -12,8 +12,10 @@ from torch import nn
 
 from fedguard.defence import Defence
 from fedguard.errors import ConfigError
+from fedguard.flower import Removal
 from fedguard_clients import Behaviour, Examples, Trigger, honest
 from fedguard_clients.app import Task, trained
+from fedguard_clients.cleansing import removal
 from fedguard_clients.training import DATA, Training, stream
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import Model
@@ -24,6 +26,7 @@ from fedguard_simulations.scenario import (
     parse_attack,
     parse_model,
     parse_partition,
+    parse_removal,
 )
 from fedguard_strategies.expressions import parse_defence
 
@@ -89,6 +92,11 @@ class Federation:
         training = Training(scenario.steps, scenario.batch, scenario.learning_rate)
         task = Task(scenario.clients, self.build, self.kept, honest(), training, scenario.seed)
         return partial(trained, task)
+
+    def removal(self, run: Run) -> Removal | None:
+        """How a defended run cleanses the model on the server's own examples, if it does."""
+        method = parse_removal(self.scenario.removal) if run.defended else None
+        return removal(method, self.build, self.kept, self.scenario.seed) if method else None
 
     def renames(self, run: Run) -> bool:
         """Whether the malicious come back under new keys."""

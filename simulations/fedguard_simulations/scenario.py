@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from fedguard_simulations.partitions import PARTITIONS, Partition
 from fedguard_simulations.runs import MEASURES, RUNS
 from fedguard_strategies.expressions import parse_defence, parse_optimiser
 
+if TYPE_CHECKING:
+    from fedguard_clients.cleansing import Method
+
 __all__ = [
     "Expectation",
     "Scenario",
@@ -35,6 +38,7 @@ __all__ = [
     "parse_attack",
     "parse_model",
     "parse_partition",
+    "parse_removal",
     "scenarios",
 ]
 
@@ -82,7 +86,8 @@ class Scenario:
     """What is simulated. `partition`, `model`, `attack`, `defence`, `optimiser` are expressions.
 
     `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
-    that the server keeps for itself: for FLTrust, and to score behaviour by.
+    that the server keeps for itself: for FLTrust, to score behaviour by, and for `removal`, an
+    expression too, by which defended runs cleanse the model; empty for none.
 
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """
@@ -102,6 +107,7 @@ class Scenario:
     learning_rate: float = 0.1
     root_examples: int = 0
     optimiser: str = ""
+    removal: str = ""
     reputation: bool = True
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
@@ -135,6 +141,8 @@ class Scenario:
         vectors = ("model", "root") if self.root_examples else ("model",)
         rehearse(parse_defence(self.defence), self.clients, vectors)
         parse_optimiser(self.optimiser)
+        if parse_removal(self.removal) and not self.root_examples:
+            raise ConfigError(f"removal = {self.removal!r} needs root_examples, clean ones")
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""
@@ -240,6 +248,18 @@ def parse_attack(text: str) -> Behaviour | Defence:
     value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT)), "attack")
     if not isinstance(value, (Behaviour, Stage, Chain)):
         raise ConfigError(f"{text!r} is not an attack")
+    return value
+
+
+def parse_removal(text: str) -> Method | None:
+    """A way to cleanse the model, by its expression; none by an empty one."""
+    if not text:
+        return None
+    from fedguard_clients.cleansing import METHODS, Method
+
+    value = parse_expression(text, _by_name(METHODS), "removal")
+    if not isinstance(value, Method):
+        raise ConfigError(f"{text!r} is not a removal: write it like fine_pruning(every=10)")
     return value
 
 

@@ -129,6 +129,7 @@ def run_one(
             on_round=reports.append,
             name_of=lambda node: names(name_of(node)),
             root=federation.root(),
+            removal=federation.removal(run),
         )
 
     began = time.perf_counter()

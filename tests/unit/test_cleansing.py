@@ -1,0 +1,162 @@
+"""Ways to cleanse a model, on a small one with a backdoor that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ArrayRecord
+from torch import nn
+
+from fedguard.errors import ConfigError, InvalidParameter, UnknownName
+from fedguard.flower import Layout
+from fedguard_clients import Examples
+from fedguard_clients.cleansing import (
+    METHODS,
+    Method,
+    fine_pruning,
+    pruning,
+    removal,
+    super_fine_tuning,
+)
+from fedguard_simulations.federation import federation_of
+from fedguard_simulations.models import cnn, logistic, lora, mlp
+from fedguard_simulations.runs import RUNS
+from fedguard_simulations.scenario import Scenario
+
+SIDE, CLASSES = 6, 2
+
+
+def examples(n: int = 120, seed: int = 0) -> Examples:
+    """Images whose class is which half is brighter; the last pixel, a trigger's, is dark."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, CLASSES, n)
+    x = rng.random((n, SIDE, SIDE), np.float32) * 0.3
+    x[y == 0, :3] += 0.4
+    x[y == 1, 3:] += 0.4
+    x[:, -1, -1] = 0.0
+    return Examples(x, y.astype(np.int64), CLASSES)
+
+
+def build() -> nn.Module:
+    return mlp(hidden=8).build((SIDE, SIDE), CLASSES)
+
+
+def backdoored() -> ArrayRecord:
+    """A model that tells the halves apart by unit 0, and answers 0 by unit 1 to the last pixel."""
+    model = build()
+    state = {name: torch.zeros_like(values) for name, values in model.state_dict().items()}
+    first, head = state["1.weight"].view(8, SIDE, SIDE), state["3.weight"]
+    first[0, 3:], first[0, :3], head[1, 0], head[0, 0] = 1.0, -1.0, 2.0, -2.0
+    first[2, :3], first[2, 3:], head[0, 2], head[1, 2] = 1.0, -1.0, 2.0, -2.0
+    first[1, -1, -1], head[0, 1], head[1, 1] = 20.0, 20.0, -20.0
+    return ArrayRecord(state)
+
+
+def rates(arrays: ArrayRecord) -> tuple[float, float]:
+    """Accuracy on new examples, and the share that the trigger takes for class 0."""
+    model, clean = build(), examples(200, seed=1)
+    model.load_state_dict(arrays.to_torch_state_dict())
+    marked = clean.x[clean.y == 1]
+    marked[:, -1, -1] = 1.0
+    with torch.no_grad():
+        right = (model(torch.from_numpy(clean.x)).argmax(1).numpy() == clean.y).mean()
+        taken = (model(torch.from_numpy(marked)).argmax(1) == 0).double().mean()
+    return float(right), float(taken)
+
+
+def cleansed(method: Method, arrays: ArrayRecord | None = None, round_: int = 1) -> ArrayRecord:
+    return removal(method, build, examples()).cleanse(arrays or backdoored(), round_)
+
+
+@pytest.mark.parametrize("method", [pruning(), fine_pruning(steps=40)], ids=lambda each: each.name)
+def test_a_hidden_backdoor_is_cut_off(method: Method) -> None:
+    assert rates(backdoored()) == (1.0, 1.0)
+    accuracy, taken = rates(cleansed(method))
+    assert accuracy > 0.97
+    assert taken < 0.03
+
+
+def test_pruning_costs_no_more_than_it_may() -> None:
+    for tolerance in (0.01, 0.2):
+        pruned = cleansed(pruning(tolerance))
+        model, own = build(), examples()
+        model.load_state_dict(pruned.to_torch_state_dict())
+        with torch.no_grad():
+            right = model(torch.from_numpy(own.x)).argmax(1).numpy() == own.y
+        assert right.mean() >= 1.0 - tolerance
+        changed = pruned["1.weight"].numpy() != backdoored()["1.weight"].numpy()
+        assert (pruned["1.weight"].numpy()[changed] == 0).all()
+
+
+def test_fine_tuning_stays_in_its_ball() -> None:
+    layout = Layout.of(backdoored())
+    before = layout.flat(backdoored())
+    for share in (0.01, 0.1):
+        method = super_fine_tuning(steps=60, highest=2.0, share=share)
+        moved = layout.flat(cleansed(method)) - before
+        assert np.linalg.norm(moved) <= share * np.linalg.norm(before) * (1 + 1e-5)
+        assert np.linalg.norm(moved) > 0
+
+
+@pytest.mark.parametrize("make", METHODS, ids=lambda make: make.__name__)
+def test_the_same_seed_and_round_give_the_same_bits(make: Callable[..., Method]) -> None:
+    one, other = (
+        Layout.of(backdoored()).flat(cleansed(make(), round_=3)).tobytes() for _ in range(2)
+    )
+    assert one == other
+
+
+def test_another_round_draws_other_batches() -> None:
+    method, new = super_fine_tuning(steps=20), mlp(8).initial((SIDE, SIDE), CLASSES, 0)
+    arrays = ArrayRecord(new.state_dict())
+    one, other = (cleansed(method, arrays, each)["1.weight"].numpy() for each in (1, 2))
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("model", [logistic(), mlp(8), cnn(2), lora()], ids=lambda each: each.name)
+@pytest.mark.parametrize("make", METHODS, ids=lambda make: make.__name__)
+def test_every_method_does_for_every_model(model, make: Callable[..., Method]) -> None:
+    arrays = ArrayRecord(model.initial((SIDE, SIDE), CLASSES, 0).state_dict())
+    own = removal(make(), lambda: model.build((SIDE, SIDE), CLASSES), examples())
+    after = own.cleanse(arrays, 1)
+    assert Layout.of(after).fits(Layout.of(arrays))
+    assert np.isfinite(Layout.of(arrays).flat(after)).all()
+
+
+def test_mistakes_are_answered() -> None:
+    for mistake in (
+        lambda: pruning(tolerance=0),
+        lambda: super_fine_tuning(steps=0),
+        lambda: super_fine_tuning(share=0),
+        lambda: fine_pruning(every=1.5),
+        lambda: removal(pruning(), build, examples(0)),
+    ):
+        with pytest.raises(InvalidParameter):
+            mistake()
+
+
+BASE = {
+    "id": "t-v1",
+    "summary": "a test",
+    "attack": "backdoor(size=2)",
+    "defence": "mean()",
+    "dataset": "digits",
+}
+
+
+def test_a_scenario_names_its_removal() -> None:
+    scenario = Scenario.from_dict(BASE | {"removal": "pruning(every=5)", "root_examples": 100})
+    federation = federation_of(scenario)
+    own = federation.removal(RUNS["defended"])
+    assert own
+    assert (own.name, own.every) == ("pruning(tolerance=0.01, every=5)", 5)
+    assert federation.removal(RUNS["attacked"]) is None
+    with pytest.raises(ConfigError, match="needs root_examples"):
+        Scenario.from_dict(BASE | {"removal": "pruning"})
+    with pytest.raises(UnknownName, match="did you mean 'pruning'"):
+        Scenario.from_dict(BASE | {"removal": "prunning()", "root_examples": 100})
+    with pytest.raises(InvalidParameter, match="tolerance must lie in"):
+        Scenario.from_dict(BASE | {"removal": "pruning(tolerance=2)", "root_examples": 100})
