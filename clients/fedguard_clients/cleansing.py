@@ -23,6 +23,8 @@ SMALL = 0.1
 """Of the highest learning rate is the second half's."""
 LOWEST = 0.01
 """Of the highest learning rate is where a cycle begins and ends."""
+MOST = 0.5
+"""Of a layer's inputs may be cut: a model that knows little yet seems to need none of them."""
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -88,8 +90,9 @@ def pruning(tolerance: float = 0.01, every: int = 1) -> Method:
     """Cut off the inputs of each layer that clean data use least, while accuracy on them holds.
 
     From the last layer to the first, as many as cost no more than `tolerance` of the accuracy on
-    the clean examples in all: hidden units that sleep on clean data, and the pixels that are always
-    dark, are where a trigger can hide. Layers are linear or convolutions; others are left alone.
+    the clean examples in all, half of a layer's at most: hidden units that sleep on clean data, and
+    pixels that are always dark, are where a trigger can hide. Layers are linear or convolutions;
+    others are left alone.
 
     Source: Liu et al., RAID 2018, section 3 (pruning defense), "Fine-Pruning: Defending Against
         Backdooring Attacks on Deep Neural Networks", there for the last convolution alone
@@ -183,7 +186,7 @@ def _cut(layer: Layer, activity: Tensor, holds: Callable[[], bool]) -> None:
         weight.copy_(whole)
         weight[:, order[:count]] = 0.0
 
-    fewest, most = 0, len(order)
+    fewest, most = 0, int(MOST * len(order))
     while fewest < most:
         middle = (fewest + most + 1) // 2
         cut(middle)

@@ -91,6 +91,13 @@ def test_pruning_costs_no_more_than_it_may() -> None:
         assert (pruned["1.weight"].numpy()[changed] == 0).all()
 
 
+def test_a_model_that_knows_nothing_keeps_half_of_its_inputs() -> None:
+    arrays = ArrayRecord(mlp(8).initial((SIDE, SIDE), CLASSES, 0).state_dict())
+    after = cleansed(pruning(tolerance=1.0), arrays)
+    for name, inputs in (("1.weight", SIDE * SIDE), ("3.weight", 8)):
+        assert (after[name].numpy() == 0).all(axis=0).sum() == inputs // 2
+
+
 def test_fine_tuning_stays_in_its_ball() -> None:
     layout = Layout.of(backdoored())
     before = layout.flat(backdoored())
