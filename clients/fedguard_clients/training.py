@@ -15,7 +15,7 @@ from fedguard_clients.behaviour import Constrain
 
 __all__ = ["Held", "Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
 
-DATA, CRAFT, BATCHES, CLEANSE = 1, 2, 3, 4  # streams of random numbers that never meet
+DATA, CRAFT, BATCHES, CLEANSE, TRIGGER = 1, 2, 3, 4, 5  # streams of random numbers that never meet
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,8 @@ class Scenario:
     """What is simulated. `partition`, `model`, `attack`, `defence`, `optimiser` are expressions.
 
     `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
-    that the server keeps for itself: for FLTrust, to score behaviour by, and for `removal`, an
-    expression too, by which defended runs cleanse the model; empty for none.
+    that the server keeps for itself: for FLTrust, to score behaviour and, with `triggers`, what
+    opens the model, and for `removal`, an expression too, by which defended runs cleanse it.
 
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """
@@ -108,6 +108,7 @@ class Scenario:
     root_examples: int = 0
     optimiser: str = ""
     removal: str = ""
+    triggers: bool = False
     reputation: bool = True
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
@@ -141,8 +142,8 @@ class Scenario:
         vectors = ("model", "root") if self.root_examples else ("model",)
         rehearse(parse_defence(self.defence), self.clients, vectors)
         parse_optimiser(self.optimiser)
-        if parse_removal(self.removal) and not self.root_examples:
-            raise ConfigError(f"removal = {self.removal!r} needs root_examples, clean ones")
+        if (parse_removal(self.removal) or self.triggers) and not self.root_examples:
+            raise ConfigError("removal and triggers need root_examples, clean ones of the server's")
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""

@@ -52,7 +52,8 @@ def policy_of(federation: Federation, run: Run) -> Policy:
     scenario = federation.scenario
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None
-    scorers = standard_scorers(scenario.malicious, canaries=scenario.root_examples > 0)
+    canaries, triggers = scenario.root_examples > 0, scenario.triggers
+    scorers = standard_scorers(scenario.malicious, canaries=canaries, triggers=triggers)
     optimiser = parse_optimiser(scenario.optimiser)
     return Policy(federation.defence(run), scorers, reputation, optimiser=optimiser)
 
@@ -128,7 +129,7 @@ def run_one(
             retries=None,
             on_round=reports.append,
             name_of=lambda node: names(name_of(node)),
-            root=federation.root(),
+            vectors=federation.vectors(),
             removal=federation.removal(run),
         )
 

@@ -10,6 +10,7 @@ from fedguard_strategies.scorers.magnitude import magnitude
 from fedguard_strategies.scorers.neighbourhood import neighbourhood
 from fedguard_strategies.scorers.sybil import sybil
 from fedguard_strategies.scorers.temporal import temporal
+from fedguard_strategies.scorers.trigger import trigger
 
 __all__ = [
     "behaviour",
@@ -20,4 +21,5 @@ __all__ = [
     "neighbourhood",
     "sybil",
     "temporal",
+    "trigger",
 ]
