@@ -132,7 +132,7 @@ def test_a_scenario_names_its_removal() -> None:
     assert own
     assert (own.name, own.every) == ("pruning(tolerance=0.01, every=5)", 5)
     assert federation.removal(RUNS["attacked"]) is None
-    with pytest.raises(ConfigError, match="needs root_examples"):
+    with pytest.raises(ConfigError, match="need root_examples"):
         Scenario.from_dict(BASE | {"removal": "pruning"})
     with pytest.raises(UnknownName, match="did you mean 'pruning'"):
         Scenario.from_dict(BASE | {"removal": "prunning()", "root_examples": 100})
