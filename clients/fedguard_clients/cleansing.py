@@ -61,7 +61,7 @@ def removal(
 
 
 def super_fine_tuning(
-    steps: int = 300, batch: int = 32, highest: float = 0.3, share: float = 0.3, every: int = 1
+    steps: int = 1000, batch: int = 32, highest: float = 0.3, share: float = 0.5, every: int = 1
 ) -> Method:
     """Fine-tune on clean data with a learning rate that rises to `highest` and falls, in a ball.
 
@@ -111,11 +111,11 @@ def pruning(tolerance: float = 0.01, every: int = 1) -> Method:
 
 
 def fine_pruning(
-    tolerance: float = 0.01,
-    steps: int = 300,
+    tolerance: float = 0.02,
+    steps: int = 1000,
     batch: int = 32,
     highest: float = 0.3,
-    share: float = 0.3,
+    share: float = 0.5,
     every: int = 1,
 ) -> Method:
     """`pruning`, then `super_fine_tuning`, which mends what pruning cost and finds the rest.
