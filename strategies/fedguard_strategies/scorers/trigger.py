@@ -25,4 +25,4 @@ def trigger() -> Scorer:
     def score(rows: Statistics, among: Rows, strange: Float64) -> Float64:
         return strange
 
-    return Scorer("trigger()", "trigger", score, (1.7, 2.9, 4.1), memory.probes, memory)
+    return Scorer("trigger()", "trigger", score, (2.4, 3.1, 3.8), memory.probes, memory)
