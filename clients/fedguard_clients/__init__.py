@@ -1,4 +1,4 @@
-"""Clients, honest and malicious. Behaviours are numpy only; `fedguard_clients.app` needs torch."""
+"""Clients, honest and malicious. Behaviours are numpy only; app, cleansing, triggers need torch."""
 
 from __future__ import annotations
 

@@ -79,6 +79,17 @@ def honest() -> Behaviour:
     return Behaviour("honest()")
 
 
+def within(radius: float) -> Constrain:
+    """Every step ends in the ball of this radius around the global model."""
+
+    def constrain(before: Vector, after: Vector, learning_rate: float) -> Vector:
+        length = float(np.linalg.norm(after))
+        factor = min(1.0, radius / length) if length else 1.0
+        return after * np.asarray(factor, after.dtype)
+
+    return constrain
+
+
 def label(name: str, **parameters: Any) -> str:
     """A behaviour's name as a scenario writes it."""
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items())})"

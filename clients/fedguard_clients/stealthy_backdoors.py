@@ -7,7 +7,7 @@ import numpy as np
 from fedguard.errors import InvalidParameter
 from fedguard.types import Vector
 from fedguard_clients.backdoors import backdoor
-from fedguard_clients.behaviour import Behaviour, label, positive
+from fedguard_clients.behaviour import Behaviour, label, positive, within
 
 __all__ = ["constrain_and_scale", "neurotoxin", "projected_gradient_descent"]
 
@@ -64,13 +64,7 @@ def projected_gradient_descent(
     settings = {"target": target, "fraction": fraction, "boost": boost, "norm": norm, "size": size}
     name = label("projected_gradient_descent", **settings)
     behaviour = backdoor(target, fraction, boost, size)
-
-    def constrain(before: Vector, after: Vector, learning_rate: float) -> Vector:
-        length = float(np.linalg.norm(after))
-        factor = min(1.0, norm / boost / length) if length else 1.0
-        return after * np.asarray(factor, after.dtype)
-
-    return behaviour._replace(name=name, constrain=constrain)
+    return behaviour._replace(name=name, constrain=within(norm / boost))
 
 
 def neurotoxin(

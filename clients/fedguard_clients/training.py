@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from fedguard_clients.behaviour import Constrain
 
 __all__ = ["Held", "Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
 
-DATA, CRAFT, BATCHES = 1, 2, 3  # streams of random numbers that never meet
+DATA, CRAFT, BATCHES, CLEANSE, TRIGGER = 1, 2, 3, 4, 5  # streams of random numbers that never meet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,15 @@ def draw_batches(
 class Held:
     """A state, as views of what is trained, that is put where `constrain` says after each step."""
 
-    def __init__(
-        self, state: Mapping[str, Tensor], constrain: Constrain, learning_rate: float
-    ) -> None:
-        self._state, self._constrain, self._learning_rate = state, constrain, learning_rate
+    def __init__(self, state: Mapping[str, Tensor], constrain: Constrain) -> None:
+        self._state, self._constrain = state, constrain
         self._start = flat(state)
         self._before = np.zeros_like(self._start)
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self, learning_rate: float) -> None:
         after = flat(self._state) - self._start
-        self._before = self._constrain(self._before, after, self._learning_rate)
+        self._before = self._constrain(self._before, after, learning_rate)
         put = unflat(self._start + self._before, like=self._state)
         for name, tensor in self._state.items():
             tensor.copy_(put[name])
@@ -64,21 +62,26 @@ def local_sgd(
     x: Tensor,
     y: Tensor,
     batches: NDArray[np.int64],
-    learning_rate: float,
+    learning_rate: float | Sequence[float],
     constrain: Constrain | None = None,
 ) -> float:
-    """Train `model` in place on one batch a step; returns the mean loss (cross-entropy)."""
+    """Train `model` in place on one batch a step; returns the mean loss (cross-entropy).
+
+    The learning rate may be another one in each step.
+    """
     model.train()
-    held = Held(model.state_dict(), constrain, learning_rate) if constrain else None
-    optimiser = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    held = Held(model.state_dict(), constrain) if constrain else None
+    rates = np.broadcast_to(learning_rate, len(batches)).tolist()
+    optimiser = torch.optim.SGD(model.parameters(), lr=rates[0])
     losses = []
-    for batch in torch.from_numpy(batches):
+    for rate, batch in zip(rates, torch.from_numpy(batches), strict=True):
+        optimiser.param_groups[0]["lr"] = rate
         optimiser.zero_grad()
         loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if held:
-            held.after_step()
+            held.after_step(rate)
         losses.append(loss.item())
     return float(np.mean(losses))
 

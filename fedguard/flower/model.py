@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite, nan
@@ -111,16 +111,27 @@ class Layout:
 
     def moved(self, arrays: ArrayRecord, vector: Vector) -> ArrayRecord:
         """The model plus `vector`: same names, order, shapes and dtypes, finite in each dtype."""
-        moved = {}
+        return self._with(arrays, vector, lambda before, step: before.astype(self.dtype) + step)
+
+    def filled(self, arrays: ArrayRecord, vector: Vector) -> ArrayRecord:
+        """The model with `vector` as its learned parameters; all else is the model's own."""
+        return self._with(arrays, vector, lambda before, values: values)
+
+    def _with(
+        self,
+        arrays: ArrayRecord,
+        vector: Vector,
+        put: Callable[[NDArray[Any], Vector], NDArray[Any]],
+    ) -> ArrayRecord:
+        made = {}
         for entry in self.entries:
             values = arrays[entry.name].numpy()
             if entry.start is not None:
-                step = vector[entry.start : entry.start + entry.size].reshape(entry.shape)
+                own = vector[entry.start : entry.start + entry.size].reshape(entry.shape)
                 limits = np.finfo(entry.dtype)
-                whole = values.astype(self.dtype) + step
-                values = np.clip(whole, limits.min, limits.max).astype(entry.dtype)
-            moved[entry.name] = Array(values)
-        return ArrayRecord(moved)
+                values = np.clip(put(values, own), limits.min, limits.max).astype(entry.dtype)
+            made[entry.name] = Array(values)
+        return ArrayRecord(made)
 
 
 def read_array(array: Array, entry: Entry) -> NDArray[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from fedguard.errors import (
     ConfigError,
     InvalidParameter,
     RunHeld,
-    StoreUnavailable,
 )
 from fedguard.flower.grid import GuardedGrid
 from fedguard.flower.intake import Intake
@@ -35,14 +33,17 @@ from fedguard.flower.metrics import pooled
 from fedguard.flower.model import Layout, numbers_of, reported_metrics
 from fedguard.flower.participants import Participants, name_of_node
 from fedguard.flower.pulse import Pulse
+from fedguard.flower.removal import Removal
 from fedguard.flower.spool import Spool
+from fedguard.flower.succession import Succession
+from fedguard.flower.telling import tell, tell_of_store
 from fedguard.sampling import f_of_sample
 from fedguard.server import Policy, commit_round, overruled, rehearse
 from fedguard.server.watch import StopWatch
-from fedguard.state import MemoryStore, PatientStore, Receipt, RoundRecord, StateStore
+from fedguard.state import MemoryStore, PatientStore, StateStore
 from fedguard.telemetry.logs import in_round
 from fedguard.telemetry.traces import trace_round
-from fedguard.types import Cohort, RoundReport, Vector
+from fedguard.types import Cohort, RoundReport
 
 __all__ = ["GuardedStrategy"]
 
@@ -55,19 +56,17 @@ def _ignore(_: RoundReport) -> None:
     """Nobody listens."""
 
 
-def _tell_of_store(error: StoreUnavailable) -> None:
-    log(WARNING, "the round waits for its store: %s", error.why)
+Hook = Callable[[ArrayRecord, int], ArrayRecord]
+"""What the server does to a model on data of its own, in a round."""
 
 
-def _provenance(report: RoundReport, receipts: Mapping[str, Receipt]) -> dict[str, Any]:
-    """What a model's manifest says of where it comes from."""
-    return {
-        "round": report.round,
-        "defence": report.defence,
-        "norm": report.norm,
-        "contributors": {each.client: each.weight for each in report.verdicts if each.admitted},
-        "updates": {client: receipt.sha256 for client, receipt in sorted(receipts.items())},
-    }
+def _named(root: Hook | None, vectors: Mapping[str, Hook] | None) -> dict[str, Hook]:
+    """The server's own vectors by name. Raises `InvalidParameter` for a name that is taken."""
+    hooks = dict(vectors or {})
+    taken = {"model"} | ({"root"} if root else set())
+    if taken & set(hooks):
+        raise InvalidParameter(f"vectors: {sorted(taken & set(hooks))} are given already")
+    return hooks | ({"root": root} if root else {})
 
 
 class GuardedStrategy(Strategy):
@@ -92,7 +91,9 @@ class GuardedStrategy(Strategy):
 
     `on_round` hears of a round after `store` has committed it. `root(arrays, round)` trains the
     model on clean data of the server's own and returns it; only rules and scorers that say so need
-    it (FLTrust, behaviour). `proximal_mu` goes to clients as Flower's FedProx sends it.
+    it (FLTrust, behaviour). `vectors` are more such functions, by the name that a rule or scorer
+    asks for: what each does to the model is that vector. After the aggregate has moved the model
+    `removal` may cleanse it. `proximal_mu` goes to clients as Flower's FedProx sends it.
 
     Who is asked nobody can tell beforehand; with a `seed`, which must then be a secret, it is drawn
     again in the same way.
@@ -116,7 +117,9 @@ class GuardedStrategy(Strategy):
         retries: int | None = 2,
         name_of: Callable[[Any], str] = name_of_node,
         on_round: Callable[[RoundReport], None] = _ignore,
-        root: Callable[[ArrayRecord, int], ArrayRecord] | None = None,
+        root: Hook | None = None,
+        vectors: Mapping[str, Hook] | None = None,
+        removal: Removal | None = None,
         proximal_mu: float | None = None,
         seed: int | None = None,
         patience: float | None = None,
@@ -128,9 +131,11 @@ class GuardedStrategy(Strategy):
     ) -> None:
         if callable(policy) != (malicious is not None):
             raise InvalidParameter("with `malicious`, and only then, the policy is a function of f")
+        if removal and removal.every < 1:
+            raise InvalidParameter(f"removal: every must be 1 or more, got {removal.every}")
         self._policy, self._malicious = policy, malicious
         self.store = MemoryStore() if store is None else store
-        self._rounds = PatientStore(self.store, store_patience, _tell_of_store)
+        self._rounds = PatientStore(self.store, store_patience, tell_of_store)
         self._pulse = Pulse(self.store)
         fractions = {"train": fraction_train, "evaluate": fraction_evaluate}
         asked = min_nodes if min_train_nodes is None else min_train_nodes
@@ -138,7 +143,8 @@ class GuardedStrategy(Strategy):
         least = {"train": asked, "evaluate": measuring}
         self._who = Participants(min_nodes, least, node_timeout, fractions, name_of, seed)
         self._retries, self._held = retries, 0
-        self._on_round, self._root, self._mu = on_round, root, proximal_mu
+        self._on_round, self._removal, self._mu = on_round, removal, proximal_mu
+        self._hooks = _named(root, vectors)
         self._arrays_key, self._config_key = arrays_key, config_key
         self._patience, self._longest = patience, longest
         self._memory, self._spool = memory, spool
@@ -248,6 +254,14 @@ class GuardedStrategy(Strategy):
             self._pulse.at("training", server_round, len(self._asked), spool)
             return self._round(server_round, layout, replies, spool)
 
+    def own_vectors(self, layout: Layout, server_round: int) -> dict[str, Vector]:
+        """The server's own in a round, by name, shape (d,): the model, and what its hooks train."""
+        base = layout.flat(self._model)
+        return {"model": base} | {
+            name: layout.flat(hook(self._model, server_round)) - base
+            for name, hook in self._hooks.items()
+        }
+
     def _round(
         self, server_round: int, layout: Layout, replies: Iterable[Message], spool: Spool
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -266,31 +280,16 @@ class GuardedStrategy(Strategy):
         updates, faults, receipts, told = intake.taken(self._pulse.counted(replies))
         watch.lap("collect")
         self._pulse.at("deciding", server_round, len(self._asked), spool)
-        vectors = {"model": base}
-        if self._root:
-            vectors["root"] = layout.flat(self._root(self._model, server_round)) - base
-        cohort = Cohort.of(updates, faults, vectors)
-        moved: list[ArrayRecord] = []
-        record = RoundRecord(receipts=receipts)
-
-        def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
-            if vector is None:
-                return record
-            moved.append(layout.moved(self._model, vector))
-            name = self._rounds.keep_model(
-                lambda: {name: array.numpy() for name, array in moved[0].items()},
-                _provenance(report, receipts),
-            )
-            return replace(record, model=name)
-
+        cohort = Cohort.of(updates, faults, self.own_vectors(layout, server_round))
+        after = Succession(self._model, layout, self._rounds, receipts, self._removal, watch)
         _, report = commit_round(
-            self._rounds, cohort, self.policy, seal, begun=server_round - 1, watch=watch
+            self._rounds, cohort, self.policy, after.seal, begun=server_round - 1, watch=watch
         )
         self._pulse.committed(watch.laps["commit"])
         trace_round(report, watch)
-        self._tell(report)
+        tell(report)
+        self._on_round(report)
         self._end_if_held(report)
-        arrays = moved[0] if moved else None
         metrics: MetricRecordContent = {
             **pooled([told[client] for client in report.admitted], len(report.admitted)),
             "admitted": len(report.admitted),
@@ -298,7 +297,7 @@ class GuardedStrategy(Strategy):
             "suspected": len(report.suspects),
             "held": int(report.held is not None),
         }
-        return arrays, MetricRecord(metrics)
+        return after.model, MetricRecord(metrics)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -343,7 +342,7 @@ class GuardedStrategy(Strategy):
 
     def _rehearse(self) -> None:
         """Raise what no round could do; what only a small round cannot is told."""
-        vectors = ("model", "root") if self._root else ("model",)
+        vectors = ("model", *self._hooks)
         least = self._who.least["train"]
         for few, told in ((least, "of"), (least - 1, "with one refused of")):
             try:
@@ -357,21 +356,3 @@ class GuardedStrategy(Strategy):
         self._held = self._held + 1 if report.held else 0
         if report.held and self._retries is not None and self._held > self._retries:
             raise RunHeld(report.round, self._held, report.held)
-
-    def _tell(self, report: RoundReport) -> None:
-        for change in report.changes:
-            if change.before is not change.after:
-                log(
-                    INFO,
-                    "%s: %s, was %s (%s)",
-                    change.client,
-                    change.after,
-                    change.before,
-                    change.why,
-                )
-        for verdict in report.refused:
-            if verdict.standing.counts:  # of the others it was told when they were put away
-                log(WARNING, "refused %s: %s (%s)", verdict.client, verdict.reason, verdict.detail)
-        if report.held:
-            log(WARNING, "round %s is held: %s", report.round, report.held)
-        self._on_round(report)

@@ -20,6 +20,9 @@ PROTOCOL = "protocol"
 POSITION = frozenset({"magnitude", "direction", "neighbourhood"})
 """Families that go together: an honest client that alone holds a class sends long updates, far
 from the others, another way. Of a verdict they are one."""
+CANARIES = frozenset({"behaviour", "trigger"})
+"""Families that the same clean examples tell: who has one class in plenty may show in both."""
+TOGETHER = (POSITION, CANARIES)
 LOUD_ROUNDS = 2.5
 """An alarm is this many rounds of the most surprise there is: three rounds at the least."""
 AT_ONE, PER_TENFOLD = 0.75, 0.8
@@ -137,7 +140,7 @@ class ReputationPolicy:
     def _proved(self, levels: Mapping[str, float]) -> bool:
         """Alarms of two families that do not follow from one another; or of faults."""
         alarms = {family for family, each in levels.items() if each >= 1}
-        kinds = {"position" if family in POSITION else family for family in alarms}
+        kinds = {next((each for each in TOGETHER if family in each), family) for family in alarms}
         return PROTOCOL in alarms or len(kinds) >= 2
 
     def weight(self, known: Reputation) -> float:

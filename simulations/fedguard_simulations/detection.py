@@ -209,7 +209,8 @@ def _cell(plan: Plan, run: RunOutcome, bad: frozenset[str]) -> Cell:
 def _quarantined(reports: Sequence[RoundReport], honest: set[str], f: int, rate: float) -> int:
     """How many honest clients the same scores put away when `rate` is asked for."""
     policy = replace(ReputationPolicy(f=f), false_quarantines=rate)
-    tails = {scorer.family: scorer.tail for scorer in standard_scorers(f, canaries=True)}
+    scorers = standard_scorers(f, canaries=True, triggers=True)
+    tails = {scorer.family: scorer.tail for scorer in scorers}
     known, gone = dict[str, Reputation](), 0
     for report in reports:
         told = [each for each in report.verdicts if each.client in honest and each.scores]

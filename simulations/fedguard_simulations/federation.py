@@ -13,9 +13,12 @@ from torch import nn
 from fedguard import Policy
 from fedguard.defence import Defence
 from fedguard.errors import ConfigError
+from fedguard.flower import Removal
 from fedguard_clients import Behaviour, Examples, Trigger, honest
 from fedguard_clients.app import Task, trained
+from fedguard_clients.cleansing import removal
 from fedguard_clients.training import DATA, Training, stream
+from fedguard_clients.triggers import trigger_search
 from fedguard_simulations.attacks import WhiteBox
 from fedguard_simulations.data import Dataset, load_dataset, resolve_dataset
 from fedguard_simulations.models import Model
@@ -26,6 +29,7 @@ from fedguard_simulations.scenario import (
     parse_attack,
     parse_model,
     parse_partition,
+    parse_removal,
 )
 from fedguard_strategies.expressions import parse_policy
 
@@ -84,14 +88,25 @@ class Federation:
         attack = self.attack()
         return attack if run.attacked and not isinstance(attack, Behaviour) else None
 
-    def root(self) -> Callable[[ArrayRecord, int], ArrayRecord] | None:
-        """How the server trains on its own examples, as an honest client would, if it has any."""
-        if not self.scenario.root_examples:
-            return None
+    def vectors(self) -> dict[str, Callable[[ArrayRecord, int], ArrayRecord]]:
+        """What the server does on its own examples, if it has any, by the vector it gives.
+
+        It trains, as an honest client would, and searches for triggers.
+        """
         scenario = self.scenario
+        if not scenario.root_examples:
+            return {}
         training = Training(scenario.steps, scenario.batch, scenario.learning_rate)
         task = Task(scenario.clients, self.build, self.kept, honest(), training, scenario.seed)
-        return partial(trained, task)
+        root = partial(trained, task)
+        if not scenario.triggers:
+            return {"root": root}
+        return {"root": root, "trigger": trigger_search(self.build, self.kept, seed=scenario.seed)}
+
+    def removal(self, run: Run) -> Removal | None:
+        """How a defended run cleanses the model on the server's own examples, if it does."""
+        method = parse_removal(self.scenario.removal) if run.defended else None
+        return removal(method, self.build, self.kept, self.scenario.seed) if method else None
 
     def renames(self, run: Run) -> bool:
         """Whether the malicious come back under new keys."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from fedguard_simulations.partitions import PARTITIONS, Partition
 from fedguard_simulations.runs import MEASURES, RUNS
 from fedguard_strategies.expressions import parse_optimiser, parse_policy
 
+if TYPE_CHECKING:
+    from fedguard_clients.cleansing import Method
+
 __all__ = [
     "Expectation",
     "Scenario",
@@ -35,6 +38,7 @@ __all__ = [
     "parse_attack",
     "parse_model",
     "parse_partition",
+    "parse_removal",
     "scenarios",
     "typed",
 ]
@@ -86,7 +90,8 @@ class Scenario:
     `model` may be a user's own code, as `module:callable`. Of the `clients` a round asks `sampled`,
     drawn anew each time, or all if it is 0: how many of the malicious are among them then changes.
     `optimiser` is the server's, in every run; empty for none. `root_examples` are training examples
-    that the server keeps for itself: for FLTrust, and to score behaviour by.
+    that the server keeps for itself: for FLTrust, to score behaviour and, with `triggers`, what
+    opens the model, and for `removal`, an expression too, by which defended runs cleanse it.
 
     The id is versioned ("sign-flip-v1"): a scenario whose result changes becomes a new version.
     """
@@ -107,6 +112,8 @@ class Scenario:
     learning_rate: float = 0.1
     root_examples: int = 0
     optimiser: str = ""
+    removal: str = ""
+    triggers: bool = False
     reputation: bool = True
     seed: int = 0
     expect: tuple[Expectation, ...] = field(default=())
@@ -144,6 +151,8 @@ class Scenario:
         whole = (chosen.defence, chosen.scorers) if isinstance(chosen, Policy) else (chosen, ())
         rehearse(whole[0], self.sampled or self.clients, vectors, whole[1])
         parse_optimiser(self.optimiser)
+        if (parse_removal(self.removal) or self.triggers) and not self.root_examples:
+            raise ConfigError("removal and triggers need root_examples, clean ones of the server's")
 
     def evolve(self, **changes: Any) -> Scenario:
         """A copy with some fields changed and checked again; did-you-mean for unknown ones."""
@@ -256,6 +265,18 @@ def parse_attack(text: str) -> Behaviour | Defence | WhiteBox:
     value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT, *WHITE_BOXES)), "attack")
     if not isinstance(value, (Behaviour, Stage, Chain, WhiteBox)):
         raise ConfigError(f"{text!r} is not an attack")
+    return value
+
+
+def parse_removal(text: str) -> Method | None:
+    """A way to cleanse the model, by its expression; none by an empty one."""
+    if not text:
+        return None
+    from fedguard_clients.cleansing import METHODS, Method
+
+    value = parse_expression(text, _by_name(METHODS), "removal")
+    if not isinstance(value, Method):
+        raise ConfigError(f"{text!r} is not a removal: write it like fine_pruning(every=10)")
     return value
 
 

@@ -57,7 +57,8 @@ def policy_of(federation: Federation, run: Run) -> Policy:
         return replace(chosen, optimiser=chosen.optimiser or optimiser)
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None
-    scorers = standard_scorers(scenario.malicious, canaries=scenario.root_examples > 0)
+    canaries, triggers = scenario.root_examples > 0, scenario.triggers
+    scorers = standard_scorers(scenario.malicious, canaries=canaries, triggers=triggers)
     return Policy(chosen, scorers, reputation, optimiser=optimiser)
 
 
@@ -137,7 +138,8 @@ def run_one(
             retries=None,
             on_round=reports.append,
             name_of=lambda node: names(name_of(node)),
-            root=federation.root(),
+            vectors=federation.vectors(),
+            removal=federation.removal(run),
         )
 
     began = time.perf_counter()

@@ -22,6 +22,7 @@ from fedguard_strategies.scorers import (
     response,
     sybil,
     temporal,
+    trigger,
 )
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ __all__ = ["auto", "configured_policy", "standard_policy", "standard_scorers"]
 
 
 def standard_scorers(
-    f: int, size: int = 1024, seed: int = 0, canaries: bool = False
+    f: int, size: int = 1024, seed: int = 0, canaries: bool = False, triggers: bool = False
 ) -> tuple[Scorer, ...]:
     """One scorer a family, from one pass over the data.
 
     Clients' histories are sketches of `size` numbers drawn by `seed`, which is best kept secret.
-    With `canaries`, clean data of the server's own, behaviour is scored too.
+    With `canaries`, clean data of the server's own, behaviour is scored too; with `triggers`, what
+    a search on such data finds to open the model (`fedguard_clients.triggers`).
     """
     standard = (
         magnitude(),
@@ -47,7 +49,8 @@ def standard_scorers(
         temporal(size, seed),
         response(size, seed),
     )
-    return (*standard, behaviour()) if canaries else standard
+    own = (*([behaviour()] if canaries else []), *([trigger()] if triggers else []))
+    return (*standard, *own)
 
 
 def standard_policy(
@@ -58,16 +61,17 @@ def standard_policy(
     false_quarantines: float = 0.1,
     quorum: float = 0.5,
     canaries: bool = False,
+    triggers: bool = False,
     seed: int = 0,
 ) -> Policy:
     """A `defence` against `f` hostile clients with scores and reputations; without one, `auto`'s.
 
     `false_quarantines` of honest clients are accepted per 1,000 client-rounds.
-    For `canaries` and `seed` see `standard_scorers`.
+    For `canaries`, `triggers` and `seed` see `standard_scorers`.
     """
     policy = Policy(
         defence or _by_default(f),
-        standard_scorers(f, seed=seed, canaries=canaries),
+        standard_scorers(f, seed=seed, canaries=canaries, triggers=triggers),
         ReputationPolicy(f=f, false_quarantines=false_quarantines),
         quorum=quorum,
         optimiser=optimiser,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -32,14 +32,14 @@ KEEP = 0.9
 class Sight(NamedTuple):
     """All there is to know in a round: what everybody trained, (n, d) and (m, d), and the server.
 
-    `trained` are the attackers' own honest updates, `way` the honest mean, averaged over rounds.
+    `vectors` are the server's own, `trained` are the attackers' own honest updates, `way` the honest mean, averaged over rounds.
     """
 
     honest: Array
     trained: Array
     names: tuple[str, ...]
     own_names: tuple[str, ...]
-    model: Vector
+    vectors: Mapping[str, Vector]
     way: Vector
     state: State
     policy: Policy
@@ -52,7 +52,7 @@ class Sight(NamedTuple):
         """
         names = (*self.names, *self.own_names)
         updates = map(Update, names, [*self.honest, *rows])
-        cohort = Cohort.of(updates, vectors={"model": self.model})
+        cohort = Cohort.of(updates, vectors=self.vectors)
         vector, _, after = step(self.state, cohort, self.policy)
         length = float(np.linalg.norm(self.way)) or 1.0
         back = 0.0 if vector is None else -float(vector @ self.way) / length
@@ -76,7 +76,7 @@ Ray = Callable[[float], Array]
 """Rows by how far they go."""
 
 
-def white_box(f: int, patience: float = 0.9, strike: int = 0) -> WhiteBox:
+def white_box(f: int, patience: float = 0.5, strike: int = 0) -> WhiteBox:
     """Try directions, lengths and disguises on a copy of the server, and send what undoes most.
 
     Of what they try, attackers send only what leaves the evidence against each of them below

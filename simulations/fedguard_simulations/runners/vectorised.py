@@ -183,7 +183,7 @@ def batched_sgd(
         for name, values in start.items()
     }
     held = [
-        Held({name: values[i] for name, values in stacked.items()}, constrain, rate)
+        Held({name: values[i] for name, values in stacked.items()}, constrain)
         for i, task in enumerate(tasks)
         if (constrain := task.behaviour.constrain)
     ]
@@ -191,7 +191,7 @@ def batched_sgd(
     for i in range(training.steps):
         total += _sgd_step(model, stacked, x[:, i], y[:, i], rate)
         for each in held:
-            each.after_step()
+            each.after_step(rate)
     return stacked, total / training.steps
 
 

@@ -11,6 +11,7 @@ from fedguard_strategies.scorers.neighbourhood import neighbourhood
 from fedguard_strategies.scorers.response import response
 from fedguard_strategies.scorers.sybil import sybil
 from fedguard_strategies.scorers.temporal import temporal
+from fedguard_strategies.scorers.trigger import trigger
 
 __all__ = [
     "behaviour",
@@ -22,4 +23,5 @@ __all__ = [
     "response",
     "sybil",
     "temporal",
+    "trigger",
 ]
