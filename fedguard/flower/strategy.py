@@ -43,7 +43,7 @@ from fedguard.server.watch import StopWatch
 from fedguard.state import MemoryStore, PatientStore, StateStore
 from fedguard.telemetry.logs import in_round
 from fedguard.telemetry.traces import trace_round
-from fedguard.types import Cohort, RoundReport
+from fedguard.types import Cohort, RoundReport, Vector
 
 __all__ = ["GuardedStrategy"]
 

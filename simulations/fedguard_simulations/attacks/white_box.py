@@ -32,7 +32,8 @@ KEEP = 0.9
 class Sight(NamedTuple):
     """All there is to know in a round: what everybody trained, (n, d) and (m, d), and the server.
 
-    `vectors` are the server's own, `trained` are the attackers' own honest updates, `way` the honest mean, averaged over rounds.
+    `vectors` are the server's own, `trained` the attackers' own honest updates, `way` the honest
+    mean, averaged over rounds.
     """
 
     honest: Array
