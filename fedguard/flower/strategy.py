@@ -227,6 +227,8 @@ class GuardedStrategy(Strategy):
 
     def summary(self) -> None:
         log(INFO, "\t├──> Defence: %s", self.policy.defence.name)
+        if self.policy.reason:
+            log(INFO, "\t├──> Because %s", self.policy.reason)
         log(INFO, "\t└──> Scores: %s", ", ".join(each.family for each in self.policy.scorers))
 
     def configure_train(

@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
     quorum: float
     optimiser: str | None = None
     smaller: tuple[str, ...] = ()
+    adaptive: bool = False
 
     def policy(self, rules: Factories, scorers: Factories, optimisers: Factories) -> Policy:
         """The policy, made anew from named factories. Raises `UnknownName` for those not there."""
@@ -49,6 +50,7 @@ class Inputs(NamedTuple):
             self.quorum,
             optimiser,
             tuple(smaller),
+            self.adaptive,
         )
 
 
@@ -59,8 +61,9 @@ def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], 
         scorers = tuple(scorer.name for scorer in policy.scorers)
         optimiser = policy.optimiser.name if policy.optimiser else None
         smaller = tuple(each.name for each in policy.smaller)
-        own = (policy.reputation, policy.discovery_rate, policy.quorum, optimiser, smaller)
-        return pack(Inputs(state, _in_memory(cohort), policy.defence.name, scorers, *own))
+        own = (policy.reputation, policy.discovery_rate, policy.quorum, optimiser)
+        own_f = (smaller, policy.adaptive)
+        return pack(Inputs(state, _in_memory(cohort), policy.defence.name, scorers, *own, *own_f))
 
     return make
 
