@@ -19,6 +19,7 @@ from fedguard_strategies.scorers import (
     histories,
     magnitude,
     neighbourhood,
+    response,
     sybil,
     temporal,
 )
@@ -162,3 +163,47 @@ def test_histories_forget_the_absent_and_keep_the_rest(size: int) -> None:
     assert past.clients == ("a", "b")
     assert past.round == 250
     np.testing.assert_allclose(past.values, 1 / np.sqrt(size), rtol=1e-3)
+
+
+def test_response_finds_who_does_not_turn_back() -> None:
+    """Each descends a bowl of its own: as the model goes on, its update turns back, cosine -1.
+
+    The last sends the opposite. The cohort agrees, so deviations are counted in the sketch's noise
+    and one round counts as `FARTHEST`, averaged over rounds.
+    """
+    rng = np.random.default_rng(0)
+    centres, model = 20 * rng.normal(size=400) + rng.normal(size=(7, 400)), np.zeros(400)
+    (sketched,) = response().probes
+    memory, found = response().memory, np.zeros(7)
+    assert memory
+    past = memory.init()
+    for number in range(8):
+        rows = 0.1 * (centres - model)
+        rows[6] *= -1
+        own = Context.of_rows(7)._replace(vectors={"model": model})
+        seen = replace(probe(InMemory(rows), [sketched]), context=own)
+        recalled = memory.recall(past, seen, np.ones(7, bool))
+        found = response().score(seen, np.ones(7, bool), recalled)
+        if number == 0:
+            assert found.tolist() == [0] * 7
+        past = memory.learn(past, seen, recalled)
+        model = model + rows.mean(axis=0)
+    expected = 4.0 * (1 - 0.95**7)
+    np.testing.assert_allclose(found[:6], -expected)
+    np.testing.assert_allclose(found[6], expected)
+    assert len(past.models) == 1  # one model a round that somebody was last seen in
+
+
+def test_response_needs_a_model_that_moves() -> None:
+    memory = response().memory
+    assert memory
+    (sketched,) = response().probes
+    rows = {sketched: np.random.default_rng(1).normal(size=(5, 1024))}
+    with_model = Context.of_rows(5)._replace(vectors={"model": np.ones(9)})
+    for context in (Context.of_rows(5), with_model):
+        past = memory.init()
+        for _ in range(3):
+            seen = Statistics(5, rows, context)
+            recalled = memory.recall(past, seen, np.ones(5, bool))
+            assert response().score(seen, np.ones(5, bool), recalled).tolist() == [0] * 5
+            past = memory.learn(past, seen, recalled)
