@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fedguard.cli import app, main
 from fedguard.errors import ConfigError, UnknownName
 from fedguard.state.models import manifest_of
-from fedguard.state.opening import open_to_read
+from fedguard.state.opening import open_store, open_to_read
 from fedguard_simulations.federation import federation_of
 from fedguard_simulations.identities import client_of
 from fedguard_simulations.outcome import Outcome
@@ -268,6 +268,26 @@ def test_what_cannot_be_run_is_answered() -> None:
         simulate(SMALL, runner="vectorized")
     with pytest.raises(UnknownName, match="did you mean 'attacked'"):
         simulate(SMALL, labels=["atacked"])
+
+
+def test_the_store_keeps_what_a_removal_left(tmp_path: Path) -> None:
+    scenario = SMALL.evolve(
+        attack="backdoor(boost=5, size=2)",
+        defence="mean()",
+        rounds=2,
+        root_examples=100,
+        removal="pruning(tolerance=0.05, every=2)",
+    )
+    with open_store(str(tmp_path), "f") as store:
+        simulate(scenario, labels=["defended"], store_of=lambda run: store)
+        last = store.last_model()
+        assert last
+        manifest = manifest_of(store.blobs, last)
+        kept = store.newest_model()
+        assert kept
+    assert manifest["cleansed_by"] == "pruning(tolerance=0.05, every=2)"
+    assert "cleansed" not in manifest_of(store.blobs, manifest["parent"])
+    assert (kept["1.weight"] == 0).all(axis=0).any()
 
 
 @pytest.mark.parametrize("name", scenarios())

@@ -46,7 +46,7 @@ def state_of(standings: dict[str, Standing]) -> State:
 def test_it_is_as_strong_as_there_is_doubt(
     standings: dict[str, Standing], wild: tuple[int, ...], against: int
 ) -> None:
-    _, report, _ = step(state_of(standings), cohort(1, wild), auto(4))
+    _, report, _ = step(state_of(standings), cohort(2, wild), auto(4))
     assert report.defence == f"chain(arc(f={against}), caf(f={against}))"
 
 
