@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fedguard.cli.extras import extra
+from fedguard.cli.monitoring import write_monitoring
 from fedguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def init(
         values["superlink.names"] = (*host, "127.0.0.1", "localhost", "superlink")
         values["superlink.host"] = "0.0.0.0"
     made = make_folder(folder, values)
+    write_monitoring(folder / "monitoring", f"{made.serve.host}:{made.serve.http_port}")
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(folder))}[/]: the federation {escape(made.federation)}")
     console.print(f"next: fedguard up {folder}    what is in it: {folder / 'README.md'}")

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from fedguard.errors import ConfigError
 
-__all__ = ["grafana", "prometheus"]
+__all__ = ["grafana", "prometheus", "write_monitoring"]
 
 grafana = typer.Typer(no_args_is_help=True, help="Dashboards for Grafana.")
 prometheus = typer.Typer(
@@ -21,6 +21,7 @@ prometheus = typer.Typer(
 )
 Folder = Annotated[Path, typer.Argument(help="Where to write; files of these names are replaced.")]
 RUNBOOKS = "docs/runbooks"
+PROMETHEUS = "http://127.0.0.1:9090"
 
 
 @grafana.callback()
@@ -38,7 +39,7 @@ def export_dashboards(
     folder: Folder,
     url: Annotated[
         str, typer.Option("--prometheus", help="Where Grafana finds Prometheus.")
-    ] = "http://127.0.0.1:9090",
+    ] = PROMETHEUS,
     dashboards: Annotated[
         str | None,
         typer.Option(help="Where Grafana finds them; by default where they are written."),
@@ -49,8 +50,7 @@ def export_dashboards(
     Start Grafana with GF_PATHS_PROVISIONING=FOLDER/provisioning, or import the files by hand.
     """
     where = dashboards or str((folder / "dashboards").absolute())
-    changes = {"http://127.0.0.1:9090": url, "/etc/grafana/dashboards/fedguard": where}
-    _write("grafana", folder, changes)
+    _tell(_write("grafana", folder, _grafana(where, url)))
 
 
 @prometheus.command("export")
@@ -68,18 +68,39 @@ def export_rules(
 
     Who has a Prometheus already takes the rules, and the scrape job from prometheus.yml.
     """
-    changes = {
-        "[127.0.0.1:9100]": f"[{target}]",
+    changes = _prometheus(target) | {
         "[127.0.0.1:9093]": f"[{alertmanager}]",
         f"runbook_url: {RUNBOOKS}/": f"runbook_url: {runbooks.rstrip('/')}/",
     }
     for part in ("prometheus", "alertmanager"):
-        _write(part, folder, changes)
+        _tell(_write(part, folder, changes))
 
 
-def _write(part: str, folder: Path, changes: Mapping[str, str]) -> None:
-    """Write the package's files of a part, with some words put in place of others."""
+def write_monitoring(folder: Path, target: str) -> None:
+    """Write all of it for a federation whose `fedguard serve` is at a target."""
+    for part in ("prometheus", "alertmanager"):
+        _write(part, folder, _prometheus(target))
+    grafana = folder / "grafana"
+    _write("grafana", grafana, _grafana(str((grafana / "dashboards").absolute()), PROMETHEUS))
+
+
+def _grafana(dashboards: str, url: str) -> dict[str, str]:
+    return {PROMETHEUS: url, "/etc/grafana/dashboards/fedguard": dashboards}
+
+
+def _prometheus(target: str) -> dict[str, str]:
+    return {"[127.0.0.1:9100]": f"[{target}]"}
+
+
+def _tell(written: list[Path]) -> None:
     console = Console(highlight=False)
+    for path in written:
+        console.print(f"written {escape(str(path))}", soft_wrap=True)
+
+
+def _write(part: str, folder: Path, changes: Mapping[str, str]) -> list[Path]:
+    """Write the package's files of a part, with some words put in place of others."""
+    written = []
     with as_file(files("fedguard.telemetry") / "files" / part) as own:
         for source in sorted(path for path in own.rglob("*") if path.is_file()):
             text, path = source.read_text(encoding="utf8"), folder / source.relative_to(own)
@@ -91,4 +112,5 @@ def _write(part: str, folder: Path, changes: Mapping[str, str]) -> None:
                 path.write_text(text, encoding="utf8")
             except OSError as error:
                 raise ConfigError(f"{path} cannot be written: {error}") from None
-            console.print(f"written {escape(str(path))}", soft_wrap=True)
+            written.append(path)
+    return written

@@ -70,9 +70,9 @@ def run_grid(
     A cell is run once: its result is kept in the cache by its scenario, data, code and library
     versions. A sweep that is killed goes on where it stopped and ends with the same tables.
 
-    In the file, [base] has keys of a scenario, [grid] lists attacks, defences, partitions,
+    In the file, `base` has keys of a scenario, `grid` lists attacks, defences, partitions,
     malicious and seeds; {f} stands for the number of malicious clients. A defence is an expression
-    of rules, a whole policy such as standard_policy(f={f}), or your own code as module:callable.
+    of rules, a whole policy such as auto(f={f}), or your own code as module:callable.
     """
     with extra("a sweep"):
         from fedguard_simulations.sweeps.cache import Cache

@@ -69,6 +69,36 @@ def test_the_same_seed_gives_the_same_text(outcome: Outcome) -> None:
     assert different.runs["defended"].accuracy != outcome.runs["defended"].accuracy
 
 
+@pytest.mark.parametrize("attack", ["sign_flip()", "inner_product_manipulation(f=2, epsilon=2)"])
+def test_a_round_may_ask_some_of_the_clients(attack: str) -> None:
+    defence = "auto(f=2, n=10, sampled=7)"
+    some = SMALL.evolve(attack=attack, defence=defence, sampled=7, rounds=6)
+    found = simulate(some, labels=["defended", "oracle"]).runs
+    asked = [
+        frozenset(each.client for each in report.verdicts) for report in found["defended"].reports
+    ]
+    assert {len(each) for each in asked} == {7}
+    assert len(set(asked)) > 1
+    liars = {len(each & set(simulate(some, labels=["oracle"]).malicious)) for each in asked}
+    assert len(liars) > 1  # their number changes
+    assert {len(report.verdicts) for report in found["oracle"].reports} == {7}
+    again = simulate(some, labels=["defended"]).runs["defended"]
+    assert again == found["defended"]
+
+
+def test_who_holds_a_copy_of_the_server_does_more_harm() -> None:
+    """Against the same defence, with and without reputations; and the same again, to the bit."""
+    lost = {}
+    for attack in ("sign_flip()", "white_box(f=2, patience=0)"):
+        tried = SMALL.evolve(attack=attack, reputation=False, defence="mean()", rounds=6)
+        lost[attack] = simulate(tried, labels=["defended"]).runs["defended"]
+    assert lost["white_box(f=2, patience=0)"].accuracy[-1] < lost["sign_flip()"].accuracy[-1]
+    assert simulate(tried, labels=["defended"]).runs["defended"] == lost[attack]
+    patient = SMALL.evolve(attack="white_box(f=2)", defence="auto(f=2)", rounds=6)
+    run = simulate(patient, labels=["defended"]).runs["defended"]
+    assert all(verdict.standing.counts for verdict in run.reports[-1].verdicts)
+
+
 def test_results_hold_everything(outcome: Outcome) -> None:
     plain = json.loads(outcome.to_json())
     assert Scenario.from_dict(plain["scenario"]) == SMALL

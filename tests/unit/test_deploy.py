@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 from rich.console import Console
+from typer.testing import CliRunner
 
+from fedguard.cli import app
 from fedguard.cli.federate import _ended
 from fedguard.deploy.certificates import (
     begin_renewal,
@@ -85,6 +87,18 @@ def test_the_environment_wins_then_secrets_then_the_file(
     assert settings.rounds.count == 7
     monkeypatch.setenv("FEDGUARD_STORE", "elsewhere")
     assert read_settings(path).where == str(tmp_path / "elsewhere")
+
+
+def test_init_writes_what_monitoring_is_set_up_with(tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["init", str(tmp_path / "lab")])
+    assert made.exit_code == 0, made.output
+    monitoring = tmp_path / "lab" / "monitoring"
+    assert "127.0.0.1:9100" in (monitoring / "prometheus.yml").read_text()
+    assert (monitoring / "fedguard.rules.yml").exists()
+    dashboards = monitoring / "grafana" / "dashboards"
+    assert len(list(dashboards.glob("*.json"))) == 5
+    provider = monitoring / "grafana" / "provisioning" / "dashboards" / "fedguard.yml"
+    assert str(dashboards) in provider.read_text()
 
 
 @pytest.mark.parametrize(
