@@ -52,7 +52,7 @@ class PolicySettings(Section):
     f: Count = Field(1, description="How many clients may be hostile at once.")
     defence: str = Field(
         "",
-        description="What aggregates, as `fedguard rules` lists it; empty: chain(arc(f), caf(f)).",
+        description="What aggregates, as `fedguard rules` lists it; empty: what `auto` chooses.",
     )
     optimiser: str = Field("", description="The server's: fedavgm(), fedadam(lr=0.01), or none.")
     false_quarantines: Annotated[float, Field(gt=0, le=1)] = Field(

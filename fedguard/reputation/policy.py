@@ -154,4 +154,4 @@ class ReputationPolicy:
             return 1.0
         new = not known.quarantines and known.participations < self.probation
         shown = max(known.participations, 1) / self.probation if new else 1.0
-        return self.probation_weight * shown
+        return self.probation_weight * shown**2

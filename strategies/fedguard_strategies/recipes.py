@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedguard import Policy, ReputationPolicy, chain
 from fedguard.defence import Defence
@@ -150,11 +150,12 @@ def configured_policy(settings: PolicySettings) -> Policy:
     """The policy that a federation's settings tell. Raises `ConfigError` for what is no rule."""
     from fedguard_strategies.expressions import parse_defence, parse_optimiser
 
-    return standard_policy(
-        settings.f,
-        parse_defence(settings.defence) if settings.defence else None,
-        optimiser=parse_optimiser(settings.optimiser),
-        false_quarantines=settings.false_quarantines,
-        quorum=settings.quorum,
-        seed=settings.seed,
-    )
+    given: dict[str, Any] = {
+        "optimiser": parse_optimiser(settings.optimiser),
+        "false_quarantines": settings.false_quarantines,
+        "quorum": settings.quorum,
+        "seed": settings.seed,
+    }
+    if settings.defence:
+        return standard_policy(settings.f, parse_defence(settings.defence), **given)
+    return auto(settings.f, **given)
