@@ -104,17 +104,26 @@ class GuardedGrid(GridAround):
     ) -> Iterator[Message]:
         """Replies as they come, at most one per message; those missing at the end stay away.
 
-        All messages are sent when this returns; the time runs from then. When a share `quorum` has
+        All messages are sent when this returns; the time runs from then. Who could not be asked has
+        a fault; if nobody could, the SuperLink's error is raised. When a share `quorum` has
         replied, the others have at most `patience` seconds more.
         """
         unsent: list[Message] = []
         waiting: dict[str, Message] = {}
+        failure: httpx.HTTPError | None = None
         for message in messages:
-            message_id = self._push(message)
+            try:
+                message_id = self._push(message)
+            except httpx.HTTPError as error:  # it may have it for all that: not sent twice
+                node = message.metadata.dst_node_id
+                log(WARNING, "node %s could not be asked: %s", node, error)
+                message_id, failure = None, error
             if message_id:
                 waiting[message_id] = message
             else:
                 unsent.append(_fault(message, "not-sent", "the SuperLink did not take it"))
+        if failure and not waiting:  # it is away, whoever is asked
+            raise failure
         deadline = time.monotonic() + (math.inf if timeout is None else timeout)
         return self._replies(unsent, waiting, deadline)
 
@@ -171,11 +180,7 @@ class GuardedGrid(GridAround):
         return self._grid.get_nodes()
 
     def _push(self, message: Message) -> str | None:
-        try:
-            ids = list(self._grid.push_messages([message]))
-        except httpx.HTTPError as error:  # it may have it for all that: not sent twice
-            log(WARNING, "node %s could not be asked: %s", message.metadata.dst_node_id, error)
-            return None
+        ids = list(self._grid.push_messages([message]))
         return ids[0] if ids else None
 
     def _pull(self, message_id: str, asked: Message, parcels: dict[str, Parcel]) -> Message | None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +29,9 @@ from fedguard.blocks.threads import available_cores
 from fedguard.errors import ConfigError, FedguardError
 
 __all__ = ["in_processes", "markdown", "on_ray", "shown"]
+
+TELL_EVERY = 30.0
+"""Seconds between lines of progress where no terminal is."""
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -110,7 +115,14 @@ def _reach(address: str) -> None:
 
 
 def shown(pairs: Iterable[R], total: int, done: int = 0) -> Iterator[R]:
-    """Show a bar over `total` cells, of which `done` are there, with the time that is left."""
+    """Show a bar over `total` cells, of which `done` are there, with the time that is left.
+
+    Where no terminal is, a line every half a minute.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        yield from _told(pairs, total, done, console)
+        return
     bar = Progress(
         "cells",
         BarColumn(),
@@ -124,6 +136,18 @@ def shown(pairs: Iterable[R], total: int, done: int = 0) -> Iterator[R]:
         for pair in pairs:
             bar.advance(task)
             yield pair
+
+
+def _told(pairs: Iterable[R], total: int, done: int, console: Console) -> Iterator[R]:
+    began = told = time.monotonic()
+    for count, pair in enumerate(pairs, 1):
+        now = time.monotonic()
+        left = total - done - count
+        if now - told >= TELL_EVERY or not left:
+            minutes = (now - began) / count * left / 60
+            console.print(f"{done + count} of {total} cells, some {minutes:.0f} min left")
+            told = now
+        yield pair
 
 
 def _begin() -> None:

@@ -291,6 +291,19 @@ def test_a_superlink_that_fails_at_one_message_does_not_end_the_run() -> None:
     assert [(each.client, each.reason) for each in reports[0].refused] == [("103", "not-sent")]
 
 
+def test_a_superlink_that_takes_nothing_holds_no_round() -> None:
+    """It is away: the run ends with its error and is started again, nobody has to look first."""
+
+    class Away(FakeGrid):
+        def push_messages(self, messages: Any) -> Any:
+            raise httpx.ConnectError("refused")
+
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5)
+    with pytest.raises(httpx.ConnectError):
+        strategy.start(Away(HONEST), model(), num_rounds=1)
+    assert strategy.store.done == 0
+
+
 def test_a_superlink_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     class Away(FakeGrid):
         away = 3

@@ -15,6 +15,7 @@ import sweeps
 
 from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS
+from fedguard_simulations import measuring
 from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES
 from fedguard_simulations.sweeps import cache as cache_module
 from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
@@ -297,6 +298,17 @@ def worse(by: float, spread: float = 0.0, where: str = "") -> Callable[[Cell], R
         return dataclasses.replace(result, accuracy=(0.1, accuracy))
 
     return result_of
+
+
+def test_progress_is_told_where_no_terminal_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "TELL_EVERY", 0.0)
+    assert list(measuring.shown(iter("abc"), total=5, done=2)) == ["a", "b", "c"]
+    assert capsys.readouterr().out.splitlines()[0].startswith("3 of 5 cells, some ")
+    monkeypatch.setattr(measuring, "TELL_EVERY", 1e9)
+    assert list(measuring.shown(iter("abc"), total=5, done=2)) == ["a", "b", "c"]
+    assert capsys.readouterr().out == "5 of 5 cells, some 0 min left\n"
 
 
 def test_the_gate_is_quiet_about_what_did_not_change() -> None:
