@@ -27,10 +27,10 @@ class Policy:
     share `quorum` of the clients asked are admitted, the round is held. The `optimiser` turns the
     aggregate into the model's step; without one the aggregate is the step.
 
-    `smaller` are the same defence against one hostile client less, two less, and so on. Who is in
-    quarantine counts among the hostile clients that the defence is against: when so few updates are
-    left that it cannot run, the next smaller one does, down by as many as are in quarantine. An
-    `adaptive` policy's defence is against as many as there is doubt about in the round, who are
+    `smaller` are the same defence against one hostile client less, two less, and so on. Whose
+    update came and does not count, in quarantine or a copy, is among the hostile that the defence
+    is against: when so few are left that it cannot run, the next smaller one does, down by as many.
+    An `adaptive` policy's defence is against as many as there is doubt about in the round, who are
     not trusted or are suspected, and half of those hostile at the least who can be left: what it
     costs the honest is then paid only while it is needed. `reason` says why all this was chosen.
     """

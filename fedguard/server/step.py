@@ -153,7 +153,7 @@ def _against(
 ) -> Sequence[Defence]:
     """The policy's defence, and what to do when too few are left for it, in order."""
     standings = [judgement.of(client).standing for client in seen.context.clients]
-    away = sum(not each.counts for each in standings)
+    away = seen.blocks.n - len(admitted)  # in quarantine, not finite, or copies: of the f all
     first, most = 0, len(policy.smaller)
     enough = len(admitted) + away >= stages_of(policy.defence)[0].min_updates
     if policy.adaptive and enough:  # else f hostile could be too many

@@ -50,6 +50,16 @@ def test_it_is_as_strong_as_there_is_doubt(
     assert report.defence == f"chain(arc(f={against}), caf(f={against}))"
 
 
+def test_copies_are_among_the_hostile() -> None:
+    """Else a mimic could hold every round: of nine, four copies leave too few for the whole f."""
+    own = cohort(2).updates[:9]
+    copied = [Update(each.client, own[0].delta) for each in own[5:]]
+    _, report, _ = step(state_of({}), Cohort.of([*own[:5], *copied]), auto(4))
+    assert report.held is None
+    assert len(report.admitted) == 5
+    assert report.defence in {f"chain(arc(f={g}), caf(f={g}))" for g in (0, 1, 2)}
+
+
 def test_new_clients_are_doubted() -> None:
     _, report, _ = step(State(), cohort(0), auto(4))
     assert report.defence == "chain(arc(f=4), caf(f=4))"
