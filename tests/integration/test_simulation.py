@@ -108,6 +108,7 @@ def test_results_hold_everything(outcome: Outcome) -> None:
     assert len(run["reports"]) == SMALL.rounds
     verdict = run["reports"][0]["verdicts"][0]
     families = {"magnitude", "direction", "neighbourhood", "extent", "sybil", "temporal"}
+    families |= {"response"}
     assert set(verdict["scores"]) == families
     assert verdict["num_examples"] > 0
     assert np.sum(run["confusion"]) == 397
