@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -206,7 +208,8 @@ def test_a_ray_cluster_comes_to_the_same_bytes(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = [str(Path(sys.executable).with_name("ray"))]
-    head = ["start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
+    own = tempfile.mkdtemp(prefix="ray")  # else later tests take its address for theirs; short
+    head = ["start", "--head", "--block", f"--port={port}", "--num-cpus=2", f"--temp-dir={own}"]
     cluster = subprocess.Popen(
         [*program, *head, "--include-dashboard=false", "--disable-usage-stats"],
         cwd="/",
@@ -222,3 +225,4 @@ def test_a_ray_cluster_comes_to_the_same_bytes(
         ray.shutdown()
         cluster.terminate()
         cluster.wait(60)
+        shutil.rmtree(own, ignore_errors=True)
