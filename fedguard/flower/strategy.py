@@ -256,9 +256,8 @@ class GuardedStrategy(Strategy):
             self._pulse.at("training", server_round, len(self._asked), spool)
             return self._round(server_round, layout, replies, spool)
 
-    def own_vectors(self, layout: Layout, server_round: int) -> dict[str, Vector]:
-        """The server's own in a round, by name, shape (d,): the model, and what its hooks train."""
-        base = layout.flat(self._model)
+    def own_vectors(self, layout: Layout, base: Vector, server_round: int) -> dict[str, Vector]:
+        """The server's own by name, shape (d,): the model, `base`, and what its hooks train."""
         return {"model": base} | {
             name: layout.flat(hook(self._model, server_round)) - base
             for name, hook in self._hooks.items()
@@ -282,7 +281,7 @@ class GuardedStrategy(Strategy):
         updates, faults, receipts, told = intake.taken(self._pulse.counted(replies))
         watch.lap("collect")
         self._pulse.at("deciding", server_round, len(self._asked), spool)
-        cohort = Cohort.of(updates, faults, self.own_vectors(layout, server_round))
+        cohort = Cohort.of(updates, faults, self.own_vectors(layout, base, server_round))
         after = Succession(self._model, layout, self._rounds, receipts, self._removal, watch)
         _, report = commit_round(
             self._rounds, cohort, self.policy, after.seal, begun=server_round - 1, watch=watch

@@ -46,10 +46,9 @@ class ReputationPolicy:
     `f` clients at most may be quarantined in one round, or the round is held. Of 1,000 rounds of
     honest clients, `false_quarantines` may end in quarantine: fewer make it slower to act. A new
     key is on probation for `probation` clean rounds, with up to `probation_weight` of a trusted
-    client's;
-    after a quarantine come `quarantine` clean rounds in shadow, twice as many each time, and the
-    one after `ban_after` quarantines is a ban. Bad rounds are forgotten at `forget_bad` a round,
-    good ones faster.
+    client's; after a quarantine come `quarantine` clean rounds in shadow, twice as many each time,
+    and the one after `ban_after` quarantines is a ban. Bad rounds are forgotten at `forget_bad` a
+    round, good ones faster.
     """
 
     f: int

@@ -155,7 +155,7 @@ class AdversarialGrid(GridAround):
             np.stack(list(own.values())),
             tuple(map(self._name, honest)),
             tuple(map(self._name, own)),
-            self._server.own_vectors(layout, server_round),
+            self._server.own_vectors(layout, base, server_round),
             self._way,
             self._server.store.load(),
             self._server.policy,

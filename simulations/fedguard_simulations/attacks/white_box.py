@@ -27,6 +27,8 @@ GRID: Float64 = np.array([0.125, 0.5, 2.0, 8.0])
 FINER: Float64 = np.array([0.5, 2.0]) ** 0.5
 KEEP = 0.9
 """Of the way the honest went, in each round: what the attackers want to undo."""
+OWN = 0.9
+"""Of what makes attackers differ from one another: as much as they keep near the mean."""
 
 
 class Sight(NamedTuple):
@@ -147,7 +149,7 @@ def _disguised(sight: Sight) -> Iterator[Ray]:
     """Pushes against the way, the mean and the spread, on top of what one would have sent."""
     mean, std = sight.honest.mean(axis=0), sight.honest.std(axis=0)
     spread = float(np.linalg.norm(sight.honest - mean, axis=1).mean())
-    near = mean + KEEP * (sight.trained - sight.trained.mean(axis=0))
+    near = mean + OWN * (sight.trained - sight.trained.mean(axis=0))
     for push in (-sight.way, -mean, -np.sign(mean) * std):
         length = float(np.linalg.norm(push))
         if length > 0:
