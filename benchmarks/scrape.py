@@ -32,7 +32,7 @@ from fedguard.types import RoundReport, Standing, Verdict
 CLIENTS, ROUNDS, SCRAPES = 10_000, 20, 20
 CAPS = (500, 10_000)
 """Clients shown: as usual, and all of them."""
-FAMILIES = ("direction", "extent", "magnitude", "neighbourhood", "sybil", "temporal")
+FAMILIES = ("direction", "extent", "magnitude", "neighbourhood", "response", "sybil", "temporal")
 EVERY = 0.5
 """Seconds between scrapes of a busy store, thirty times as often as usual."""
 

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from fedguard.probes import Float64
 
-__all__ = ["benjamini_hochberg", "combined", "gathered"]
+__all__ = ["MOST_EVIDENCE", "benjamini_hochberg", "combined", "gathered"]
+
+MOST_EVIDENCE = 2.0
+"""In alarms: no more is gathered, so that who mends its ways is not held to it for ever."""
 
 
 def combined(surprises: Sequence[Float64]) -> Float64:
@@ -50,7 +53,8 @@ def benjamini_hochberg(p: Float64, rate: float) -> NDArray[np.bool_]:
 
 
 def gathered(before: float, surprise: float, allowance: float, alarm: float) -> float:
-    """Evidence after one more round, as a share of an alarm: a one-sided CUSUM, kept below 2.
+    """Evidence after one more round, as a share of an alarm: a one-sided CUSUM, up to
+    `MOST_EVIDENCE`.
 
     What exceeds the `allowance` adds up and what falls short of it is forgotten at that rate.
 
@@ -59,4 +63,4 @@ def gathered(before: float, surprise: float, allowance: float, alarm: float) -> 
 
     Source: Page, "Continuous Inspection Schemes", Biometrika 1954, section 3
     """
-    return min(max(before + (surprise - allowance) / alarm, 0.0), 2.0)
+    return min(max(before + (surprise - allowance) / alarm, 0.0), MOST_EVIDENCE)

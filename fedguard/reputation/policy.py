@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from fedguard.errors import InvalidParameter
-from fedguard.reputation.evidence import gathered
+from fedguard.reputation.evidence import MOST_EVIDENCE, gathered
 from fedguard.reputation.reputation import Reputation
 from fedguard.scoring import MOST_SURPRISE
 from fedguard.types import Standing
@@ -23,13 +23,19 @@ from the others, another way. Of a verdict they are one."""
 CANARIES = frozenset({"behaviour", "trigger"})
 """Families that the same clean examples tell: who has one class in plenty may show in both."""
 TOGETHER = (POSITION, CANARIES)
+LAWS = frozenset({"response"})
+"""Families that hold a client against what training can do, whatever its data are and whatever
+the others send: honest clients are strange in all others, by being few. Most evidence is proof."""
 LOUD_ROUNDS = 2.5
 """An alarm is this many rounds of the most surprise there is: three rounds at the least."""
 AT_ONE, PER_TENFOLD = 0.75, 0.8
 """The allowance at which one false quarantine comes of 1,000 client-rounds, and how much more it
 takes for ten times fewer; docs/detection.md shows what each rate then gives."""
-ENOUGH, LITTLE = 0.5, 0.25
+ENOUGH, LITTLE = 0.5, 0.1
 """Shares of an alarm from which a client is watched, and below which it is clean."""
+ODD = 1.0
+"""Surprise of a law, one honest round in ten, with which no round is clean: evidence comes later,
+and who was trusted meanwhile would no longer be defended against."""
 
 
 class Evidence(NamedTuple):
@@ -54,7 +60,7 @@ class ReputationPolicy:
     f: int
     false_quarantines: float = 0.1
     participations: int = 3
-    probation: int = 5
+    probation: int = 12
     probation_weight: float = 0.5
     quarantine: int = 20
     ban_after: int = 3
@@ -99,7 +105,8 @@ class ReputationPolicy:
         levels, allowance, alarm = dict(known.evidence), self.allowance, self.alarm
         for family, each in evidence.surprises.items():
             levels[family] = gathered(levels.get(family, 0.0), each, allowance, alarm)
-        dirty = max(levels.values(), default=0.0) >= LITTLE
+        odd = any(evidence.surprises.get(family, 0.0) >= ODD for family in LAWS)
+        dirty = odd or max(levels.values(), default=0.0) >= LITTLE
         seen = Reputation(  # `replace` takes five times as long, for every client of a round
             known.standing,
             known.since,
@@ -137,10 +144,11 @@ class ReputationPolicy:
         return Standing.TRUSTED if seen.clean >= self.probation else seen.standing
 
     def _proved(self, levels: Mapping[str, float]) -> bool:
-        """Alarms of two families that do not follow from one another; or of faults."""
+        """Alarms of two families that do not follow from one another; or of faults, or a law's."""
         alarms = {family for family, each in levels.items() if each >= 1}
         kinds = {next((each for each in TOGETHER if family in each), family) for family in alarms}
-        return PROTOCOL in alarms or len(kinds) >= 2
+        broken = any(levels.get(family, 0.0) >= MOST_EVIDENCE for family in LAWS)
+        return PROTOCOL in alarms or broken or len(kinds) >= 2
 
     def weight(self, known: Reputation) -> float:
         """How long a row of such a client counts, beside a trusted one's.

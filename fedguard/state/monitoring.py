@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Text, case, cast, func, select
 
 from fedguard.audit import Frontier, Verifier, leaf_hash
 from fedguard.canonical import from_json
@@ -23,6 +23,7 @@ from fedguard.types import Standing
 
 __all__ = ["SECONDS_BOUNDS", "Client", "Counts", "Monitor", "Snapshot", "Totals"]
 
+STANDINGS = {standing.value: standing for standing in Standing}
 RECENT = 100
 """Rounds in which the last measurement of a source is looked for."""
 SECONDS_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -81,12 +82,11 @@ class Totals:
             self.stages.setdefault(stage, Counts(SECONDS_BOUNDS)).put(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One client as it stands. What is of the last round is empty for who was not in it.
+class Client(NamedTuple):
+    """One client as it stands. What is of the last round is None for who was not in it.
 
-    `suspicion` is the most evidence that any family has gathered, as a share of what an alarm
-    takes. `told` are the scores as they are stored: of thousands of clients few are looked at.
+    `told` are the scores as they are stored: of thousands of clients few are looked at. `suspicion`
+    is the most evidence that any family has gathered, as a share of what an alarm takes.
     """
 
     name: str
@@ -94,11 +94,10 @@ class Client:
     since: int
     reputation: float
     participations: int
-    last_round: int
-    evidence: Mapping[str, float]
-    told: str
+    told: str | None
     weight: float | None
     norm: float | None
+    evidence: Mapping[str, float]
     suspicion: float
 
     @property
@@ -192,35 +191,23 @@ class Monitor:
             & (verdicts.c.client == clients.c.id)
             & (verdicts.c.round == clients.c.last_round)
         )
+        took_part = clients.c.last_round == self._read
         query = (
             select(
-                clients,
-                cast(verdicts.c.scores, Text).label("scores"),
-                cast(verdicts.c.evidence, Text).label("evidence"),
-                verdicts.c.weight,
-                verdicts.c.norm,
+                clients.c.name,
+                clients.c.standing,
+                clients.c.since,
+                clients.c.reputation,
+                clients.c.participations,
+                case((took_part, cast(verdicts.c.scores, Text))),
+                case((took_part, verdicts.c.weight)),
+                case((took_part, verdicts.c.norm)),
+                cast(verdicts.c.evidence, Text),
             )
             .outerjoin(verdicts, last)
             .where(clients.c.federation == self._store.id)
         )
-        return tuple(self._client(row) for row in connection.execute(query))
-
-    def _client(self, row: Any) -> Client:
-        took_part = row.last_round == self._read
-        evidence = from_json(row.evidence) if row.evidence else {}
-        return Client(
-            row.name,
-            Standing(row.standing),
-            row.since,
-            row.reputation,
-            row.participations,
-            row.last_round,
-            evidence,
-            (row.scores or "") if took_part else "",
-            row.weight if took_part else None,
-            row.norm if took_part else None,
-            max(evidence.values(), default=0.0),
-        )
+        return tuple(map(_client, connection.execute(query).all()))
 
     def _measured(self, connection: Connection) -> dict[tuple[str, str], float]:
         table = tables.measurements
@@ -262,3 +249,11 @@ class Monitor:
         self._whole = self._whole and (
             (told.size, told.root) == (self._frontier.size, self._frontier.root)
         )
+
+
+def _client(row: Any) -> Client:
+    """A row of the store; its evidence is looked through, since the most suspect are shown."""
+    name, standing, *others, told = row
+    evidence = from_json(told) if told else {}
+    suspicion = max(evidence.values(), default=0.0)
+    return Client._make([name, STANDINGS[standing], *others, evidence, suspicion])

@@ -169,7 +169,7 @@ def test_response_finds_who_does_not_turn_back() -> None:
     """Each descends a bowl of its own: as the model goes on, its update turns back, cosine -1.
 
     The last sends the opposite. The cohort agrees, so deviations are counted in the sketch's noise
-    and one round counts as `FARTHEST`, averaged over rounds.
+    and one round counts as `FARTHEST`; the average over rounds is in its own deviations.
     """
     rng = np.random.default_rng(0)
     centres, model = 20 * rng.normal(size=400) + rng.normal(size=(7, 400)), np.zeros(400)
@@ -188,7 +188,7 @@ def test_response_finds_who_does_not_turn_back() -> None:
             assert found.tolist() == [0] * 7
         past = memory.learn(past, seen, recalled)
         model = model + rows.mean(axis=0)
-    expected = 4.0 * (1 - 0.95**7)
+    expected = 4.0 * (1 - 0.95**7) / np.sqrt(sum((0.05 * 0.95**k) ** 2 for k in range(7)))
     np.testing.assert_allclose(found[:6], -expected)
     np.testing.assert_allclose(found[6], expected)
     assert len(past.models) == 1  # one model a round that somebody was last seen in

@@ -46,6 +46,13 @@ def test_one_family_alone_never_puts_a_client_away() -> None:
         assert after([Evidence({family: 4.0, "x": 0.0})] * 100).standing is Standing.PROBATION
 
 
+def test_most_evidence_of_a_law_is_proof_and_an_alarm_of_it_is_not() -> None:
+    turned = Evidence({"response": 4.0, "x": 0.0})
+    for_an_alarm = 3
+    assert after([turned] * for_an_alarm).standing is Standing.PROBATION
+    assert after([turned] * (2 * for_an_alarm)).standing is Standing.QUARANTINE
+
+
 def test_families_that_go_together_are_one() -> None:
     lone = Evidence({"magnitude": 4.0, "direction": 4.0, "neighbourhood": 4.0, "extent": 1.0})
     assert after([lone] * 100).standing is Standing.PROBATION
@@ -85,7 +92,7 @@ def test_whoever_goes_on_attacking_stays_where_it_is() -> None:
 
 def test_a_trusted_client_is_watched_before_it_is_doubted() -> None:
     some = Evidence({"magnitude": 3.0}, suspected=False)
-    seen = [after([QUIET] * 10 + [some] * k).standing for k in range(8)]
+    seen = [after([QUIET] * POLICY.probation + [some] * k).standing for k in range(8)]
     assert list(dict.fromkeys(seen)) == [Standing.TRUSTED, Standing.WATCH, Standing.PROBATION]
 
 

@@ -102,9 +102,9 @@ def test_who_mends_its_ways_comes_back() -> None:
 
 
 def test_honest_clients_are_trusted_after_their_probation() -> None:
-    _, state = run(12)
+    _, state = run(25)
     assert set(standings(state).values()) == {Standing.TRUSTED}
-    assert {each.since for each in state.reputations.values()} <= set(range(5, 13))
+    assert {each.since for each in state.reputations.values()} <= set(range(12, 26))
 
 
 def test_more_than_f_at_once_hold_the_round_until_the_operator_decides() -> None:
@@ -179,12 +179,13 @@ def test_identical_colluders_do_not_move_the_scale_they_are_judged_by() -> None:
     assert gone == {"c00", "c01", "c02"}
 
 
-@pytest.mark.parametrize(("rounds", "weight"), [(0, 0.02), (1, 0.08), (4, 0.5), (9, 0.5)])
+@pytest.mark.parametrize(("rounds", "weight"), [(2, 1 / 32), (5, 1 / 8), (11, 0.5), (20, 0.5)])
 def test_probation_counts_half_and_a_new_key_less(rounds: int, weight: float) -> None:
-    _, state = run(6)
+    """It grows with the square of the rounds: of twelve it has taken part in one more than told."""
+    _, state = run(25)
     known = dict(state.reputations) | {"c03": Reputation(participations=rounds)}
     linear = replace(POLICY, defence=rules.mean())
-    _, report, _ = step(replace(state, reputations=known), cohort(rows(7)), linear)
+    _, report, _ = step(replace(state, reputations=known), cohort(rows(26)), linear)
     weights = {each.client: each.weight for each in report.verdicts}
     assert weights["c03"] == pytest.approx(weight / N)
     assert weights["c04"] == pytest.approx(1 / N)
@@ -262,7 +263,7 @@ def test_a_small_federation_goes_on_without_those_in_quarantine() -> None:
     """Four honest of six: against two hostile five are needed, and the two are put away."""
     state, defences, held = State(), list[str](), list[str | None]()
     policy = standard_policy(2)
-    for number in range(1, 13):
+    for number in range(1, 28):
         values = negated(rows(number, 6), (4, 5))
         _, report, state = step(state, cohort(values), policy)
         defences.append(report.defence)
@@ -273,12 +274,12 @@ def test_a_small_federation_goes_on_without_those_in_quarantine() -> None:
     assert defences[0] == "chain(arc(f=2), caf(f=2))"
     assert defences[-1] == "chain(arc(f=0), caf(f=0))"  # nobody hostile is left
     fixed = replace(policy, smaller=())
-    _, report, _ = step(state, cohort(rows(13, 6)), fixed)
+    _, report, _ = step(state, cohort(rows(28, 6)), fixed)
     assert "needs at least 5" in str(report.held)
-    few = Cohort.of(cohort(rows(13, 6)).updates[3:])  # one honest client, and those two
+    few = Cohort.of(cohort(rows(28, 6)).updates[3:])  # one honest client, and those two
     _, report, _ = step(state, few, replace(policy, quorum=0.0))
     assert report.defence == "chain(arc(f=0), caf(f=0))"
-    alone = Cohort.of(cohort(rows(13, 6)).updates[:2])  # nobody put away is there: f stays 2
+    alone = Cohort.of(cohort(rows(28, 6)).updates[:2])  # nobody put away is there: f stays 2
     _, report, _ = step(state, alone, policy)
     assert "needs at least 5" in str(report.held)
 

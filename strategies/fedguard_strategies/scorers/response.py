@@ -20,6 +20,8 @@ KEEP = 0.95
 """Of the past, in each round: one round says little, twenty say much."""
 FARTHEST = 4.0
 """No one round counts as stranger."""
+BIAS = 0.25
+"""Of a sketch's noise: what two steady ways share by chance in it is the same in every round."""
 
 
 def response(size: int = 1024, seed: int = 0) -> Scorer:
@@ -29,23 +31,27 @@ def response(size: int = 1024, seed: int = 0) -> Scorer:
     gradient and the way between them have a product of one sign, for every convex loss, whatever
     the client's data (a gradient is a monotone operator). An update that was turned round goes on
     growing instead. The cosine between the change and the way, the client's own part left out of
-    it, less the cohort's median where that is positive, in robust deviations of the cohort, is
-    averaged over rounds. Without the vector "model" everybody scores 0.
+    it, less the cohort's median where that is positive, is averaged over rounds. It is told in
+    standard deviations of such an average, of one round those that the cohort has below its
+    median: attackers are above, and near half of a cohort would widen what lies on both sides.
+    Without the vector "model" everybody scores 0.
 
     Source: monotonicity of gradients, Rockafellar, 1970, "Convex Analysis", section 24
     """
     memory = _responses(size, seed)
 
     def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
-        return seen.averages
+        noises = np.sqrt(seen.variances)
+        return np.divide(seen.averages, noises, out=np.zeros(rows.n), where=noises > 0)
 
     name = f"response(size={size}, seed={seed})"
-    return Scorer(name, "response", score, (0.1, 0.35, 0.6), memory.probes, memory)
+    return Scorer(name, "response", score, (0.6, 2.5, 4.0), memory.probes, memory)
 
 
 class Past(NamedTuple):
     """Each client's last update, as a sketch of length one, and of what length, with what share of
-    the aggregate, in which round it was, and the average so far; and the models of those rounds.
+    the aggregate, in which round it was, the average so far and its variance; and the models of
+    those rounds.
     """
 
     updates: Roster
@@ -58,6 +64,7 @@ class Recalled(NamedTuple):
     """What a round shows: the averages with it, and what is to be kept of it."""
 
     averages: Float64
+    variances: Float64
     units: Float64
     lengths: Float64
     shares: Float64
@@ -69,7 +76,7 @@ def _responses(size: int, seed: int) -> Memory:
     probe, half = sketch(size, seed), size // 2
 
     def init() -> Past:
-        updates, facts = np.zeros((0, half), np.float16), np.zeros((0, 4))
+        updates, facts = np.zeros((0, half), np.float16), np.zeros((0, 5))
         none = np.zeros(0, np.int64), np.zeros((0, half), np.float32)
         return Past(Roster.empty(updates), Roster.empty(facts), *none)
 
@@ -80,8 +87,9 @@ def _responses(size: int, seed: int) -> Memory:
         units = np.divide(now, lengths[:, None], out=np.zeros_like(now), where=lengths[:, None] > 0)
         shares = among / max(int(among.sum()), 1)
         facts, known = past.facts.of(context.clients)
+        averages, variances = facts[:, 3], facts[:, 4]
         if "model" not in context.vectors:
-            return Recalled(facts[:, 3], units, lengths, shares, None)
+            return Recalled(averages, variances, units, lengths, shares, None)
         model = _halved(sketched(context.vector("model"), size, seed)[None])[0]
         before = past.updates.of(context.clients)[0] * facts[:, :1]
         there = past.models[np.searchsorted(past.rounds, facts[:, 2])] if known.any() else model
@@ -89,22 +97,23 @@ def _responses(size: int, seed: int) -> Memory:
         moved = known & (np.abs(way).max(axis=1, initial=0.0) > 0) if known.any() else known
         turned = _cosines(now - before, way - facts[:, 1:2] * before)
         strange = _strangeness(turned, among & moved, noise_of(half))
-        averages = np.where(moved, KEEP * facts[:, 3] + (1.0 - KEEP) * strange, facts[:, 3])
-        return Recalled(averages, units, lengths, shares, model)
+        averages = np.where(moved, KEEP * averages + (1.0 - KEEP) * strange, averages)
+        variances = np.where(moved, KEEP**2 * variances + (1.0 - KEEP) ** 2, variances)
+        return Recalled(averages, variances, units, lengths, shares, model)
 
     def learn(past: Past, rows: Statistics, seen: Recalled) -> Past:
         if seen.model is None:
             return past
         clients, now = rows.whose("response").clients, past.facts.round + 1
         when = np.full(len(clients), float(now))
-        told = np.stack([seen.lengths, seen.shares, when, seen.averages], axis=1)
+        told = [seen.lengths, seen.shares, when, seen.averages, seen.variances]
         updates = past.updates.after(clients, seen.units.astype(np.float16))
-        facts = past.facts.after(clients, told)
+        facts = past.facts.after(clients, np.stack(told, axis=1))
         rounds, models = [*past.rounds, now], [*past.models, seen.model.astype(np.float32)]
         kept = np.isin(rounds, facts.values[:, 2].astype(np.int64))
         return Past(updates, facts, np.array(rounds)[kept], np.stack(models)[kept])
 
-    return Memory(f"response(size={size}, seed={seed})", init, recall, learn, (probe,))
+    return Memory(f"responses(size={size}, seed={seed})", init, recall, learn, (probe,))
 
 
 def _halved(sketches: Float64) -> Float64:
@@ -113,13 +122,14 @@ def _halved(sketches: Float64) -> Float64:
     return sketches[:, :half] + sketches[:, half : 2 * half]
 
 
-def _strangeness(turned: Float64, among: Rows, least: float) -> Float64:
-    """Cosines above the cohort's median, or above 0, in its robust deviations."""
+def _strangeness(turned: Float64, among: Rows, noise: float) -> Float64:
+    """Cosines above the cohort's median, or above 0, in robust deviations of those below it."""
     if not among.any():
         return np.zeros(len(turned))
     middle = float(np.median(turned[among]))
-    spread = 1.4826 * float(np.median(np.abs(turned[among] - middle)))
-    z = (turned - max(middle, 0.0)) / max(spread, least)
+    below = middle - turned[among]
+    spread = 1.4826 * float(np.median(below[below >= 0]))
+    z = (turned - max(middle, 0.0) - BIAS * noise) / max(spread, noise)
     return np.clip(z, -FARTHEST, FARTHEST)
 
 
