@@ -79,11 +79,22 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; errors fedguard raises on purpose become one line and exit code 2."""
+    """Run the command line; errors fedguard raises on purpose become one line and exit code 2.
+
+    So does a file or folder that cannot be had.
+    """
     try:
         app()
     except FedguardError as error:
-        Console(stderr=True, emoji=False).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _fail(told: str) -> None:
+    Console(stderr=True, emoji=False).print(
+        f"[bold red]error:[/] {escape(told)}", highlight=False, soft_wrap=True
+    )
+    sys.exit(2)

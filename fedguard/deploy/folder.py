@@ -32,15 +32,18 @@ def make_folder(folder: Path, values: Mapping[str, Any]) -> Settings:
     """
     if (folder / FILE).exists():
         raise ConfigError(f"{folder / FILE} is there already: nothing was written")
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f".{FILE}.new"
     seed = values.get("policy.seed", secrets.randbits(32))
     write_secret(new, written({**values, "policy.seed": seed}).encode())
     try:
         read_settings(new)
-    except ConfigError:
+    except ConfigError as error:
         new.unlink()
-        raise
+        if made:
+            folder.rmdir()
+        raise ConfigError(str(error).removeprefix(f"{new.absolute()}: ")) from None
     settings = read_settings(new.rename(folder / FILE))
     nodes = [f"site-{i}" for i in range(settings.trial_nodes)]
     own = settings.superlink

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,6 +30,20 @@ SECRETS = "FEDGUARD_SECRETS"
 
 LOOPBACK, NONE = "127.0.0.1", "none"
 
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def _host(value: str) -> str:
+    """A name or an address that a certificate can be for."""
+    if not HOST.fullmatch(value):
+        try:
+            ip_address(value)
+        except ValueError:
+            raise ValueError("a host's name or IP address, with no scheme and no port") from None
+    return value
+
+
+SiteName = Annotated[str, AfterValidator(_host)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -104,7 +120,7 @@ class SuperLinkSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: Port = Field(9092, description="Port of its Fleet, Control and Runtime APIs.")
-    names: tuple[str, ...] = Field(
+    names: tuple[SiteName, ...] = Field(
         (LOOPBACK, "localhost", "superlink"),
         description="Names and addresses its certificate is for, the one for sites first.",
     )
@@ -242,7 +258,8 @@ def _told(file: Path, error: ValidationError) -> ConfigError:
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return UnknownName(f"key in {file}", name, [key for key, _, _ in _keys(Settings)])
-    return ConfigError(f"{file}: {name}: {first['msg']}, got {first['input']!r}")
+    told = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{file}: {name}: {told}, got {first['input']!r}")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, Any]]:

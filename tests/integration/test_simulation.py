@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -323,12 +326,49 @@ def test_the_store_keeps_what_a_removal_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", scenarios())
 def test_shipped_scenarios_meet_their_expectations_on_digits(name: str) -> None:
-    from dataclasses import replace
-
     scenario = replace(load_scenario(name), dataset="digits")
     checked = simulate(scenario).checked()
     assert len(checked) == sum(each.dataset == "digits" for each in scenario.expect) > 0
     assert all(holds for _, _, holds in checked), checked
+
+
+def test_a_hostile_name_is_text_in_the_report(outcome: Outcome) -> None:
+    """Names are clients' to choose where they are not keys: none becomes markup or an attribute."""
+    name = "\"'><script>alert(1)</script>\n\u202e" + "x" * 1000
+    run = outcome.runs["defended"]
+    named = [
+        replace(
+            report,
+            verdicts=tuple(
+                replace(each, client=name) if each.client == "client-0" else each
+                for each in report.verdicts
+            ),
+        )
+        for report in run.reports
+    ]
+    hostile = replace(outcome, runs={"defended": replace(run, reports=tuple(named))})
+    usual = replace(outcome, runs={"defended": run})
+    seen, wanted = _Parsed(render(hostile)), _Parsed(render(usual))
+    assert seen.tags == wanted.tags
+    assert any(each.startswith(f"{name}, round 1") for each in seen.titles)
+    assert name in seen.text
+
+
+class _Parsed(HTMLParser):
+    """A page's tags with the names of their attributes, its titles, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags = Counter[tuple[str, ...]]()
+        self.titles, self.text = list[str](), ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag, *(name for name, _ in attrs)] += 1
+        self.titles += [value or "" for name, value in attrs if name == "title"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
 def test_the_command_line_writes_and_checks(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_init_writes_what_monitoring_is_set_up_with(tmp_path: Path) -> None:
         ("[rounds]\ncount = 0", ConfigError, "rounds.count: Input should be greater"),
         ("[rounds", ConfigError, "is not TOML"),
         ('federation = "a b"', ConfigError, "federation"),
+        ('[superlink]\nnames = ["::1", "a.org", "http://b"]', ConfigError, "names.2: a host's name"),
     ],
 )
 def test_what_is_no_setting_is_told(
@@ -117,6 +118,12 @@ def test_what_is_no_setting_is_told(
         read_settings(made(tmp_path, text))
     with pytest.raises(ConfigError, match="fedguard init"):
         read_settings(tmp_path / "nowhere.toml")
+
+
+def test_a_folder_that_cannot_be_is_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^superlink\.names\.0: a host's name"):
+        make_folder(tmp_path / "new", {"superlink.names": ("host:9092",)})
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_policy_is_what_the_settings_say(tmp_path: Path) -> None:
