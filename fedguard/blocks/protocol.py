@@ -80,12 +80,13 @@ class Blocks(ABC):
 def canonical_columns(n: int) -> int:
     """The width of a block of n rows on every backend: about `BLOCK_VALUES` in all.
 
-    A little more than a power of two, or the rows of a block would share few sets of a cache.
+    A little more than a power of two, or the rows of a block would share few sets of a cache. Of
+    thousands of rows it is half of n at most: a block's (n, n) products would take more than it.
 
     >>> [canonical_columns(n) for n in (1, 10, 50, 200, 5000)]
-    [131136, 131136, 32832, 8256, 576]
+    [131136, 131136, 32832, 8256, 2112]
     """
-    power = 1 << (max(BLOCK_VALUES // max(n, 1), 1).bit_length() - 1)
+    power = 1 << (max(BLOCK_VALUES // max(n, 1), n // 2, 1).bit_length() - 1)
     return min(max(power, NARROWEST), WIDEST) + 64
 
 

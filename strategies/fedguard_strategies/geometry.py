@@ -18,6 +18,8 @@ __all__ = [
     "squared_distances",
 ]
 
+ALL = slice(None)
+
 
 def centred(gram: Float64) -> Float64:
     """G of the rows less their mean, shape (n, n)."""
@@ -51,13 +53,14 @@ def norms(gram: Float64) -> Float64:
     return np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
 
 
-def squared_distances(gram: Float64) -> Float64:
-    """Squared distances between rows, shape (n, n); rounding below zero is clipped."""
-    squares = np.diagonal(gram)
-    distances = squares[:, None] + squares[None, :]
-    distances -= 2.0 * gram
+def squared_distances(gram: Float64, rows: slice = ALL) -> Float64:
+    """Squared distances of `rows` to every row; rounding below zero is clipped."""
+    squares, own = np.diagonal(gram), gram[rows]
+    distances = squares[rows, None] + squares[None, :]
+    distances -= 2.0 * own
     np.maximum(distances, 0.0, out=distances)
-    np.fill_diagonal(distances, 0.0)
+    each = np.arange(len(own))
+    distances[each, each + (rows.start or 0)] = 0.0
     return distances
 
 

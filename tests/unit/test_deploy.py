@@ -108,7 +108,11 @@ def test_init_writes_what_monitoring_is_set_up_with(tmp_path: Path) -> None:
         ("[rounds]\ncount = 0", ConfigError, "rounds.count: Input should be greater"),
         ("[rounds", ConfigError, "is not TOML"),
         ('federation = "a b"', ConfigError, "federation"),
-        ('[superlink]\nnames = ["::1", "a.org", "http://b"]', ConfigError, "names.2: a host's name"),
+        (
+            '[superlink]\nnames = ["::1", "a.org", "http://b"]',
+            ConfigError,
+            "names.2: a host's name",
+        ),
     ],
 )
 def test_what_is_no_setting_is_told(

@@ -14,6 +14,10 @@ from fedguard_strategies.geometry import squared_distances
 __all__ = ["neighbourhood"]
 
 
+ROWS = 1024
+"""That are looked at together: the distances of ten thousand clients fill a gigabyte."""
+
+
 def neighbourhood(f: int) -> Scorer:
     """Robust z of the mean distance to the n - f - 1 nearest others of the n rows that count.
 
@@ -29,10 +33,18 @@ def neighbourhood(f: int) -> Scorer:
         count = others - f
         if 2 * count <= others:
             return np.zeros(rows.n)
-        apart = squared_distances(rows.gram)
-        np.fill_diagonal(apart, np.inf)  # nobody is its own neighbour, in quarantine or not
-        apart[:, ~among] = np.inf
-        apart.partition(count - 1, axis=1)
-        return robust_z(np.sqrt(apart[:, :count]).mean(axis=1), among)
+        means = [_to_nearest(rows.gram, at, among, count) for at in range(0, rows.n, ROWS)]
+        return robust_z(np.concatenate(means), among)
 
     return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))
+
+
+def _to_nearest(gram: Float64, first: int, among: Rows, count: int) -> Float64:
+    """The mean distance of some rows, from the `first` on, to their nearest that count."""
+    apart = squared_distances(gram, slice(first, first + ROWS))
+    own = np.arange(len(apart))
+    apart[own, first + own] = np.inf  # nobody is its own neighbour, in quarantine or not
+    apart[:, ~among] = np.inf
+    apart.partition(count - 1, axis=1)
+    means: Float64 = np.sqrt(apart[:, :count]).mean(axis=1)
+    return means
