@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,14 @@ def test_a_neighbourhood_is_of_others() -> None:
     means = np.array([6.0, 4.0, 4.0, 6.0, 24.0]) / 3
     wanted = (means - 2.0) / (1.4826 * 2 / 3)
     np.testing.assert_allclose(scores(neighbourhood(f=1), rows), wanted)
+
+
+def test_neighbourhoods_come_a_slab_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, among = np.random.default_rng(0).normal(size=(17, 5)), [*range(12), 14, 16]
+    wanted = scores(neighbourhood(f=3), rows, among=among)
+    module = sys.modules["fedguard_strategies.scorers.neighbourhood"]  # the name is the function's
+    monkeypatch.setattr(module, "ROWS", 5)
+    np.testing.assert_array_equal(scores(neighbourhood(f=3), rows, among=among), wanted)
 
 
 def test_few_neighbours_tell_nothing() -> None:

@@ -53,6 +53,15 @@ def test_most_evidence_of_a_law_is_proof_and_an_alarm_of_it_is_not() -> None:
     assert after([turned] * (2 * for_an_alarm)).standing is Standing.QUARANTINE
 
 
+def test_nobody_is_trusted_while_a_law_is_odd() -> None:
+    """Evidence of it comes later; of other families an odd round is no more than that."""
+    odd = {"response": 1.0}
+    assert after([Evidence(odd)] * 100).standing is Standing.PROBATION
+    assert after([Evidence({"magnitude": 1.0})] * POLICY.probation).standing is Standing.TRUSTED
+    again = after([Evidence(odd)] * 100 + [QUIET] * POLICY.probation)
+    assert again.standing is Standing.TRUSTED
+
+
 def test_families_that_go_together_are_one() -> None:
     lone = Evidence({"magnitude": 4.0, "direction": 4.0, "neighbourhood": 4.0, "extent": 1.0})
     assert after([lone] * 100).standing is Standing.PROBATION
