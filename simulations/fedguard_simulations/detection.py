@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,26 @@ ATTACKS = (
     "sybil(f={f}, epsilon=2, noise=1)",
     "slander(f={f})",
 )
+"""Those that are tried in federations of every size."""
+FURTHER = (
+    "targeted_label_flip(source=6, target=0)",
+    "dynamic_label_flip()",
+    "blended(boost=5)",
+    "distributed_backdoor(boost=5)",
+    "edge_cases(boost=5)",
+    "constrain_and_scale(boost=5)",
+    "projected_gradient_descent(boost=5)",
+    "neurotoxin(boost=5)",
+    "delta_free_rider(noise=0.001)",
+    "min_sum(f={f})",
+    "fang_krum(f={f})",
+    "fang_trimmed_mean(f={f})",
+    "relocated_orthogonal_perturbation(f={f})",
+    "hybrid_sparse(f={f})",
+    "decorrelated(f={f})",
+    "white_box(f={f}, patience=0.5)",
+)
+"""Those that are tried in the smallest federation alone."""
 
 
 class Plan(NamedTuple):
@@ -119,24 +140,22 @@ def plans(
     datasets: Sequence[str], clients: Sequence[int], seeds: int, rounds: int
 ) -> Iterator[Plan]:
     """Every run, those that share a split of the data next to each other."""
-    for dataset in datasets:
-        for count in clients:
-            for alpha in ALPHAS:
-                for seed in range(seeds):
-                    for attack in (ORACLE, NONE, *ATTACKS):
-                        yield Plan(dataset, count, alpha, attack, seed, rounds)
-            for seed in range(seeds):
-                for lone in LONE:
-                    yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone)
-                    yield Plan(dataset, count, ALPHAS[-1], ATTACKS[0], seed, rounds, lone)
-                    if count == clients[0]:
-                        yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone, CANARIES)
+    every, smallest = range(seeds), clients[0]
+    for dataset, count, alpha, seed in product(datasets, clients, ALPHAS, every):
+        for attack in (ORACLE, NONE, *ATTACKS):
+            yield Plan(dataset, count, alpha, attack, seed, rounds)
+    for dataset, count, seed, lone in product(datasets, clients, every, LONE):
+        yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone)
+        yield Plan(dataset, count, ALPHAS[-1], ATTACKS[0], seed, rounds, lone)
+        if count == smallest:
+            yield Plan(dataset, count, ALPHAS[-1], NONE, seed, rounds, lone, CANARIES)
     quiet = [attack for attack in ATTACKS if attack.partition("(")[0] in QUIET]
-    for dataset in datasets:
-        for alpha in ALPHAS:
-            for seed in range(seeds):
-                for attack in (NONE, *quiet):
-                    yield Plan(dataset, clients[0], alpha, attack, seed, rounds, None, CANARIES)
+    for dataset, alpha, seed in product(datasets, ALPHAS, every):
+        for attack in (NONE, *quiet):
+            yield Plan(dataset, smallest, alpha, attack, seed, rounds, None, CANARIES)
+    for dataset, alpha, seed in product(datasets, ALPHAS, every):
+        for attack in FURTHER:
+            yield Plan(dataset, smallest, alpha, attack, seed, rounds)
 
 
 def measure(plan: Plan) -> Cell:
@@ -147,7 +166,7 @@ def measure(plan: Plan) -> Cell:
         id="detection",
         summary="a cell of the table of detection",
         attack=attack.format(f=plan.f),
-        defence=f"chain(arc(f={plan.f}), caf(f={plan.f}))",
+        defence=f"auto(f={plan.f}, canaries={plan.canaries > 0})",
         dataset=plan.dataset,
         partition=f"dirichlet(alpha={plan.alpha})"
         if plan.lone is None
