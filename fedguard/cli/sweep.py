@@ -92,7 +92,8 @@ def run_grid(
     written = write_pages(summary, found, shlex.join(command), folder, kept if runs else None)
     console = Console()
     for what, group, came, asked in summary.missed():
-        text = f"{what} {came:.1%}, asked for {asked:.1%}: {group.attack}, {group.setting}"
-        console.print(f"[bold red]missed[/]  {escape(text)}", highlight=False)
+        where = escape(f"{group.attack}, {group.setting}")
+        told = f"{what} {100 * came:.3g} %, asked for {100 * asked:.3g} %: {where}"
+        console.print(f"[bold red]missed[/]  {told}", highlight=False, soft_wrap=True)
     for path in written:
         console.print(f"written [cyan]{escape(str(path))}[/]", highlight=False, soft_wrap=True)

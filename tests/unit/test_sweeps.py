@@ -205,7 +205,7 @@ def test_figures_are_paired_by_seed_and_targets_missed_are_told() -> None:
 class Page(HTMLParser):
     """Fails on a tag that is not closed, gathers links and what is marked as missed."""
 
-    VOID = ("meta", "path", "polyline")
+    VOID = ("meta", "path", "polyline", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -258,12 +258,24 @@ def test_markdown_and_json_say_the_same() -> None:
     command = "fedguard sweep tried"
     text = in_markdown(summary_of(planned, runs), command)
     rows = [line for line in text.splitlines() if line.startswith("| `<b>careful\\|</b>`")]
-    assert len(rows) >= 4
+    assert len(rows) == 3  # worst case, detection, cost
+    heads = [line for line in text.splitlines() if "| `<b>careful\\|</b>` |" in line]
+    assert len(heads) == len(rows) + 3  # accuracy kept, attack success, rounds to quarantine
     assert text.count("🔴") == 4 + 7
     again = read_json(in_json(planned, runs, command))
     assert again[0] == planned
     assert again[2] == command
     assert in_markdown(summary_of(*again[:2]), command) == text
+
+
+def test_a_single_defence_has_its_settings_side_by_side() -> None:
+    careful = sweeps.PLAIN["grid"]["defences"][-1:]
+    partitions = ["dirichlet(alpha=1.0)", "dirichlet(alpha=0.1)"]
+    planned = sweeps.sweep(defences=careful, partitions=partitions)
+    text = in_markdown(summary_of(planned, sweeps.found(planned, made_up)), "c")
+    assert text.count("## Accuracy kept") == text.count("## Detection") == 1
+    first, second = map(str, planned.settings)
+    assert f"| attack | `{first}` | `{second}` |" in text
 
 
 def test_the_same_results_give_the_same_bytes_but_for_what_they_cost() -> None:

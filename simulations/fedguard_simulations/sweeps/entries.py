@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from fedguard_simulations.sweeps.summary import Estimate, Group
+from fedguard_simulations.sweeps.summary import Estimate, Group, Summary
+from fedguard_simulations.sweeps.targets import Setting
 
-__all__ = ["Entry", "Table", "name_of", "percent"]
+__all__ = ["Compared", "Entry", "Table", "compared", "name_of", "percent"]
 
 
 class Entry(NamedTuple):
@@ -24,12 +25,33 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows that begin with a defence."""
+    """Rows that begin with one of what `corner` says, such as an attack."""
 
     title: str
     note: str
+    corner: str
     heads: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Entry]]]
+
+
+class Compared(NamedTuple):
+    """What a table sets side by side: by name, each a defence in a setting."""
+
+    title: str
+    kind: str
+    sides: dict[str, tuple[Setting, str]]
+
+
+def compared(summary: Summary) -> Iterator[Compared]:
+    """The defences, a table for each setting; of a single defence the settings, in one table."""
+    settings, defences = summary.sweep.settings, summary.sweep.defences
+    if len(defences) == 1:
+        name = defences[0].name
+        yield Compared(f": {name}", "setting", {str(each): (each, name) for each in settings})
+        return
+    for setting in settings:
+        sides = {each.name: (setting, each.name) for each in defences}
+        yield Compared(f": {setting}", "defence", sides)
 
 
 def name_of(group: Group) -> str:

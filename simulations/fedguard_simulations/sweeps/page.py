@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from fedguard.config import is_reference
 from fedguard_simulations.measuring import markdown
@@ -83,16 +84,16 @@ def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
     lines += ["", _plainly(_facts(summary))]
     if sweep.targets:
         missed = [
-            f"- {RED} {what}: {100 * came:.1f} %, asked for {100 * asked:.1f} % "
+            f"- {RED} {what}: {100 * came:.3g} %, asked for {100 * asked:.3g} % "
             f"({_code(group.attack)}, {_code(str(group.setting))})"
             for what, group, came, asked in summary.missed()
         ]
         lines += ["", f"Targets of {_code(sweep.targets.defence)}:", ""]
         lines += missed or ["- all reached"]
     for table in tables(summary):
-        heads = ["defence", *map(_head, table.heads)]
+        heads = [table.corner, *map(_head, table.heads)]
         rows = [
-            [_code(name), *(_entry(each, linked) for each in entries)]
+            [_head(name), *(_entry(each, linked) for each in entries)]
             for name, entries in table.rows
         ]
         lines += ["", f"## {_plainly(table.title)}", "", _plainly(table.note), ""]
@@ -102,7 +103,22 @@ def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
 
 def _environment() -> Environment:
     loader = PackageLoader("fedguard_simulations")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    made.filters |= {"breakable": _breakable, "unbroken": _unbroken}
+    return made
+
+
+def _breakable(text: str) -> Markup:
+    """An expression that may go on in the next line after each of its names."""
+    told = escape(text)
+    for sign in "_(":
+        told = told.replace(sign, Markup(f"{sign}<wbr>"))
+    return told
+
+
+def _unbroken(text: str) -> str:
+    """A mean that stays in one line with its interval."""
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def _facts(summary: Summary) -> str:
@@ -152,7 +168,8 @@ def _entry(entry: Entry, linked: bool) -> str:
 
 
 def _head(text: str) -> str:
-    return _code(text) if "(" in text else _plainly(text)
+    """Words as they are, what stands in a sweep's file as code."""
+    return text if text.replace(" ", "").isalpha() else _code(text)
 
 
 def _plainly(text: str) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import mean
 
-from fedguard_simulations.sweeps.entries import Entry, Table, name_of, percent
+from fedguard_simulations.sweeps.entries import (
+    Compared,
+    Entry,
+    Table,
+    compared,
+    name_of,
+    percent,
+)
 from fedguard_simulations.sweeps.found_tables import detection, quarantine
 from fedguard_simulations.sweeps.grid import NONE
 from fedguard_simulations.sweeps.summary import Group, Summary, seconds_a_round
-from fedguard_simulations.sweeps.targets import Setting
 
 __all__ = ["tables"]
 
@@ -18,14 +25,14 @@ LIGHTEST = 0.5
 
 def tables(summary: Summary) -> Iterator[Table]:
     """Everything a sweep shows, the costs, which differ from run to run, last."""
-    for setting in summary.sweep.settings:
-        yield _heatmap(summary, setting)
+    for each in compared(summary):
+        yield _heatmap(summary, each)
     yield _worst(summary)
-    for setting in summary.sweep.settings:
-        yield from _success(summary, setting)
-    for setting in summary.sweep.settings:
-        yield detection(summary, setting)
-        yield from quarantine(summary, setting)
+    for each in compared(summary):
+        yield from _success(summary, each)
+    for each in compared(summary):
+        yield detection(summary, each)
+        yield from quarantine(summary, each)
     yield _costs(summary)
 
 
@@ -39,29 +46,32 @@ def _kept(summary: Summary, group: Group) -> Entry:
     return Entry(percent(group.kept), tip, min(max(shade, 0.0), 1.0), missed, name_of(group))
 
 
-def _heatmap(summary: Summary, setting: Setting) -> Table:
-    some = next(each for each in summary.groups.values() if each.setting == setting)
-    oracle, clean = (
-        f"{100 * sum(each.accuracy[-1] for each in runs) / len(runs):.1f} %"
-        for runs in (some.oracle, some.clean)
-    )
-    rows = []
-    for defence in summary.sweep.defences:
-        entries = [
-            _kept(summary, summary.groups[setting, attack, defence.name])
-            for attack in summary.sweep.attacks
-        ]
-        worst = summary.worst(setting, defence.name)
-        if worst:
-            entries.append(_kept(summary, worst))
-        rows.append((defence.name, entries))
+def _heatmap(summary: Summary, over: Compared) -> Table:
+    sides = list(over.sides.values())
+    rows = [
+        (attack, [_kept(summary, summary.groups[where, attack, name]) for where, name in sides])
+        for attack in summary.sweep.attacks
+    ]
+    worst = [summary.worst(*side) for side in sides]
+    if any(worst):
+        rows.append(("worst case", [_kept(summary, each) for each in worst if each]))
+    oracle, clean = _reached(summary, over)
     note = (
         "Final accuracy in per cent of what the honest clients alone reach with the plain mean "
         f"({oracle}). The plain mean over everybody, with nobody attacking, reaches {clean}."
     )
-    attacked = any(each != NONE for each in summary.sweep.attacks)
-    heads = [*summary.sweep.attacks, *(["worst case"] if attacked else [])]
-    return Table(f"Accuracy kept: {setting}", note, heads, rows)
+    return Table(f"Accuracy kept{over.title}", note, "attack", list(over.sides), rows)
+
+
+def _reached(summary: Summary, over: Compared) -> tuple[str, str]:
+    """What the oracle and a peaceful mean reach in each setting."""
+    told: tuple[list[str], list[str]] = [], []
+    for setting in dict.fromkeys(setting for setting, _ in over.sides.values()):
+        some = next(each for each in summary.groups.values() if each.setting == setting)
+        for runs, texts in zip((some.oracle, some.clean), told, strict=True):
+            texts.append(f"{100 * mean(each.accuracy[-1] for each in runs):.1f} %")
+    oracle, clean = map(", ".join, told)
+    return oracle, clean
 
 
 def _worst(summary: Summary) -> Table:
@@ -88,32 +98,27 @@ def _worst(summary: Summary) -> Table:
         "the points of accuracy that the defence costs with nobody attacking, against the plain "
         "mean."
     )
-    return Table("Worst case of each defence", note, heads, rows)
+    return Table("Worst case of each defence", note, "defence", heads, rows)
 
 
-def _success(summary: Summary, setting: Setting) -> Iterator[Table]:
-    aimed = [
-        attack
-        for attack in summary.sweep.attacks
-        if any(
-            group.attack_success
-            for group in summary.groups.values()
-            if (group.setting, group.attack) == (setting, attack)
-        )
-    ]
+def _success(summary: Summary, over: Compared) -> Iterator[Table]:
+    sides = list(over.sides.values())
     rows = []
-    for defence in summary.sweep.defences:
-        entries = []
-        for attack in aimed:
-            group = summary.groups[setting, attack, defence.name]
-            found, missed = group.attack_success, summary.misses_success(group)
-            shade = 1 - found.mean if found else None
-            text = percent(found) if found else "-"
-            entries.append(Entry(text, "", shade, missed, name_of(group)))
-        rows.append((defence.name, entries))
-    if aimed:
+    for attack in summary.sweep.attacks:
+        groups = [summary.groups[where, attack, name] for where, name in sides]
+        if any(each.attack_success for each in groups):
+            rows.append((attack, [_opened(summary, each) for each in groups]))
+    if rows:
         note = "Of the test examples an attack is aimed at, those that end where it wants, in %."
-        yield Table(f"Attack success: {setting}", note, aimed, rows)
+        yield Table(f"Attack success{over.title}", note, "attack", list(over.sides), rows)
+
+
+def _opened(summary: Summary, group: Group) -> Entry:
+    found = group.attack_success
+    if not found:
+        return Entry("-")
+    missed = summary.misses_success(group)
+    return Entry(percent(found), "", 1 - found.mean, missed, name_of(group))
 
 
 def _costs(summary: Summary) -> Table:
@@ -125,4 +130,4 @@ def _costs(summary: Summary) -> Table:
         "Median milliseconds a round, training of all clients and evaluation included, on one core "
         "of the machine that ran the sweep: the one table that differs from run to run."
     )
-    return Table("Cost", note, ["ms a round"], rows)
+    return Table("Cost", note, "defence", ["ms a round"], rows)
