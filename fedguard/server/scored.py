@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedguard.defence import initial_state, stages_of, survey
 from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
 from fedguard.reputation import Reputation
 from fedguard.reputation.evidence import benjamini_hochberg, combined
-from fedguard.scoring import Rows, Scorer, surprise
+from fedguard.scoring import Memory, Rows, Scorer, surprise
 from fedguard.server.policy import Policy
 from fedguard.state import State
 from fedguard.types import Cohort
@@ -85,31 +86,35 @@ def scored(
         original = _originals(seen, rows, trust)
     counts = [known.get(client, new).standing.counts for client in context.clients]
     among = np.array([counts[row] and original[row] == row for row in rows], bool)
-    past = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
-    recalled = {
-        name: memory.recall(past[name], seen, among)
-        for name, memory in memories.items()
-        if len(rows)
-    }
+    learnt = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
+    past, recalled, found = dict(learnt), dict[str, Any](), dict[str, Float64]()
 
-    def score(scorer: Scorer) -> Float64:
+    def recall(memory: Memory) -> None:
+        recalled[memory.name] = memory.recall(past[memory.name], seen, among)
+
+    def score(scorer: Scorer) -> None:
         own = recalled[scorer.memory.name] if scorer.memory else None
-        return np.nan_to_num(scorer.score(seen, among, own), nan=0.0, posinf=1e9, neginf=-1e9)
+        z = scorer.score(seen, among, own)
+        found[scorer.family] = np.nan_to_num(z, nan=0.0, posinf=1e9, neginf=-1e9)
 
+    def learn(memory: Memory) -> None:
+        learnt[memory.name] = memory.learn(past[memory.name], seen, recalled[memory.name])
+
+    if len(rows):
+        threads = available_cores() if len(rows) > FEW_ROWS else 1
+        alone = [partial(score, each) for each in policy.scorers if not each.memory]
+        others = [partial(score, each) for each in policy.scorers if each.memory]
+        share_out(_run, [*(partial(recall, each) for each in memories.values()), *alone], threads)
+        share_out(_run, [*(partial(learn, each) for each in memories.values()), *others], threads)
     scores, surprises = {}, {}
-    scorers = policy.scorers if len(rows) else ()
-    threads = available_cores() if len(rows) > FEW_ROWS else 1
-    for scorer, z in zip(scorers, share_out(score, scorers, threads), strict=True):
+    for scorer in policy.scorers if found else ():
+        z = found[scorer.family]
         scores[scorer.family] = _spread(z, rows, blocks.n)
         surprises[scorer.family] = _spread(surprise(z, scorer.tail), rows, blocks.n)
     suspected = np.zeros(blocks.n, bool)
     if surprises:
         p = combined([values[rows] for values in surprises.values()])
         suspected[rows] = benjamini_hochberg(p, policy.discovery_rate)
-    learnt = {
-        name: memory.learn(past[name], seen, recalled[name]) if len(rows) else past[name]
-        for name, memory in memories.items()
-    }
     return Scored(
         blocks,
         context,
@@ -123,6 +128,10 @@ def scored(
         learnt,
         tuple(each for stage in stages_of(policy.defence) for each in stage.probes),
     )
+
+
+def _run(task: Callable[[], None]) -> None:
+    task()
 
 
 def _spread(values: Float64, rows: Any, n: int) -> Float64:
