@@ -133,10 +133,8 @@ def _command(action: Action) -> Callable[..., None]:
         last = None if rounds is None else done + rounds
         override = Override(name, action, note, author(), last, _time(until))
         opened.override(override)
-        ends = [f"round {last} is done"] if last else []
-        end = (
-            f", until {' or '.join([*ends, *([until] if until else [])])}" if last or until else ""
-        )
+        ends = [f"round {last} is done" if last else "", until or ""]
+        end = " or ".join(filter(None, ends))
         told = f"{action} {escape(name)}: counts from round {done + 1}"
         Console(highlight=False).print(f"{told}, until {end}" if end else told)
 

@@ -17,7 +17,8 @@ class Reputation:
 
     `good` and `bad` are forgetful counts of rounds, `evidence` maps a family to what was gathered
     over rounds, 1 being an alarm, and `clean` counts rounds in a row with next to none since the
-    standing last changed, in round `since`.
+    standing last changed, in round `since`. While the operator's word counts more, `own` is the
+    standing that the evidence gives.
     """
 
     standing: Standing = Standing.PROBATION
@@ -28,16 +29,18 @@ class Reputation:
     good: float = 0.0
     bad: float = 0.0
     evidence: Mapping[str, float] = field(default_factory=dict)
+    own: Standing | None = None
 
     def to_list(self) -> list[Any]:
         """Its fields as plain data: a thousand of them are packed at once."""
         own = [self.participations, self.clean, self.quarantines, self.good, self.bad]
-        return [self.standing.value, self.since, *own, dict(self.evidence)]
+        under = [self.own.value] if self.own else []
+        return [self.standing.value, self.since, *own, dict(self.evidence), *under]
 
     @classmethod
     def from_list(cls, fields: list[Any]) -> Reputation:
         """What `to_list` gave."""
-        return cls(Standing(fields[0]), *fields[1:])
+        return cls(Standing(fields[0]), *fields[1:8], *map(Standing, fields[8:]))
 
     @property
     def value(self) -> float:

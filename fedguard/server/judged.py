@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from fedguard.reputation import Action, Evidence, Override, Reputation, ReputationPolicy
+from fedguard.reputation import Action, Evidence, Reputation, ReputationPolicy
 from fedguard.reputation.policy import ENOUGH, PROTOCOL
 from fedguard.scoring import MOST_SURPRISE
 from fedguard.server.policy import Policy
@@ -59,14 +59,22 @@ class Judged(NamedTuple):
 
 
 def overruled(state: State) -> dict[str, Reputation]:
-    """Reputations before a round, with the standings the operator gave."""
-    known = dict(state.reputations)
+    """Reputations before a round, with the standings that the operator gave for it.
+
+    Whose order has ended stands again as the evidence says.
+    """
+    known, now = dict(state.reputations), state.round + 1
+    for client, earlier in state.reputations.items():
+        if earlier.own and client not in state.overrides:
+            known[client] = replace(earlier, standing=earlier.own, since=now, own=None)
     for client, override in state.overrides.items():
         earlier = known.get(client, NEW)
         if override.action is Action.REINSTATE:
-            earlier = replace(earlier, evidence={}, clean=0)
+            earlier = replace(earlier, evidence={}, clean=0, own=None)
+        else:
+            earlier = replace(earlier, own=earlier.own or earlier.standing)
         if earlier.standing is not override.standing:
-            earlier = replace(earlier, standing=override.standing, since=state.round + 1)
+            earlier = replace(earlier, standing=override.standing, since=now)
         known[client] = earlier
     return known
 
@@ -79,7 +87,7 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
     before = overruled(state)
     after = dict(before)
     for client, evidence in _evidence(cohort, seen):
-        after[client] = rules.after(before.get(client, NEW), evidence, now)
+        after[client] = _after(rules, before.get(client, NEW), evidence, now)
     going = [
         client
         for client, known in after.items()
@@ -95,12 +103,10 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
         )
         for client in going:
             after[client] = _as_before(after[client], before.get(client, NEW))
-    for client in state.overrides:
-        after[client] = _as_before(after[client], before[client])
     changes = [
-        Change(client, earlier, known.standing, _why(known, state.overrides.get(client)))
+        Change(client, earlier.standing, known.standing, _why(earlier, known, state, client))
         for client, known in sorted(after.items())
-        if (earlier := state.reputations.get(client, NEW).standing) is not known.standing
+        if (earlier := state.reputations.get(client, NEW)).standing is not known.standing
     ]
     return Judged(rules, after, tuple(changes), held)
 
@@ -120,16 +126,31 @@ def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Eviden
         yield update.client, Evidence({PROTOCOL: 0.0} | own, bool(seen.suspected[row]))
 
 
+def _after(rules: ReputationPolicy, known: Reputation, evidence: Evidence, now: int) -> Reputation:
+    """Under an order the evidence moves what the client's own standing is, and no more."""
+    if not known.own:
+        return rules.after(known, evidence, now)
+    moved = rules.after(replace(known, standing=known.own, own=None), evidence, now)
+    return replace(moved, standing=known.standing, since=known.since, own=moved.standing)
+
+
 def _as_before(known: Reputation, before: Reputation) -> Reputation:
-    """The evidence counts, the standing is the operator's to change."""
+    """The evidence counts, the standing stays until the operator has decided."""
     return replace(
         known, standing=before.standing, since=before.since, quarantines=before.quarantines
     )
 
 
-def _why(known: Reputation, override: Override | None) -> str:
+def _why(earlier: Reputation, known: Reputation, state: State, client: str) -> str:
+    override = state.overrides.get(client)
     if override:
         return f"the operator: {override.action}. {override.note}".rstrip(". ")
+    if earlier.own and not known.own:
+        return f"the operator's order has ended; {_evidence_of(known)}"
+    return _evidence_of(known)
+
+
+def _evidence_of(known: Reputation) -> str:
     told = [
         f"{family} {100 * level:.0f} %"
         for family, level in sorted(known.evidence.items(), key=lambda pair: -pair[1])

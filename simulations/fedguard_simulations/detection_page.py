@@ -31,14 +31,14 @@ def page(cells: Sequence[Cell], command: str) -> str:
         f"Rebuilt by `{command}`; every run is in [detection.json](detection.json).",
         "",
         f"An MLP, {first.rounds} rounds of 10 local steps, a fifth of the clients malicious, "
-        f"`chain(arc(f), caf(f))` with the standard scorers and `ReputationPolicy(f)`, {seeds} "
-        f"seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a degree of skew or an "
-        "attack.",
+        f"`auto(f)`, {seeds} seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a "
+        "degree of skew or an attack.",
         "",
         "## Honest clients",
         "",
         "False quarantines per 1,000 honest client-rounds, in brackets those put on probation: "
-        f"with nobody attacking, and in the worst of {len(ATTACKS)} attacks. The policy asks for "
+        f"with nobody attacking, and in the worst of {len(_attacks_of(cells))} attacks, of "
+        f"{len(ATTACKS)} in the larger federations. The policy asks for "
         f"{policy.false_quarantines:g}.",
         "",
         *_honest(cells),
@@ -47,7 +47,7 @@ def page(cells: Sequence[Cell], command: str) -> str:
     ]
     for dataset, clients in dict.fromkeys((c.plan.dataset, c.plan.clients) for c in cells):
         own = [c for c in cells if (c.plan.dataset, c.plan.clients) == (dataset, clients)]
-        lines += ["", f"## {dataset}, {clients} clients", "", *_attacks(own, ATTACKS)]
+        lines += ["", f"## {dataset}, {clients} clients", "", *_attacks(own)]
     if watched:
         lines += ["", "## With clean data of the server's own", "", *_watched(watched)]
     lines += ["", "## What an operator asks for, and gets", "", *_rates(cells)]
@@ -74,7 +74,7 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
                 == (dataset, clients, alpha)
             ]
             row.append(_per_thousand([cell for cell in own if cell.plan.attack == NONE]))
-            by_attack = [[c for c in own if c.plan.attack == attack] for attack in ATTACKS]
+            by_attack = [[c for c in own if c.plan.attack == each] for each in _attacks_of(own)]
             worst = max(by_attack, key=lambda each: sum(c.false_quarantines for c in each))
             named = any(cell.false_quarantines for cell in worst)
             name = f" {_short(worst[0].plan.attack)}" if named else ""
@@ -106,7 +106,7 @@ def _watched(cells: Sequence[Cell]) -> list[str]:
     """Honest clients and the quieter attacks where behaviour is scored, too."""
     lone = [cell for cell in cells if cell.lone not in (None, "malicious")]
     cells = [cell for cell in cells if cell.plan.lone is None]
-    attacks = list(dict.fromkeys(c.plan.attack for c in cells if c.plan.attack != NONE))
+    attacks = _attacks_of(cells)
     told = (
         f"The server keeps {cells[0].plan.canaries} examples of the clients' kind and scores "
         "behaviour by them (`standard_scorers(f, canaries=True)`). These are the attacks found "
@@ -123,7 +123,13 @@ def _watched(cells: Sequence[Cell]) -> list[str]:
     return lines
 
 
-def _attacks(cells: Sequence[Cell], attacks: Sequence[str]) -> list[str]:
+def _attacks_of(cells: Sequence[Cell]) -> list[str]:
+    """Those that were tried, in their order."""
+    tried = dict.fromkeys(cell.plan.attack for cell in cells)
+    return [attack for attack in tried if attack not in (NONE, ORACLE)]
+
+
+def _attacks(cells: Sequence[Cell]) -> list[str]:
     told = [
         "*Found*: malicious keys quarantined, and the median of the rounds each had taken part in. "
         "*Doubted*: quarantined or put on probation. *Share*: the malicious clients' part of the "
@@ -138,7 +144,7 @@ def _attacks(cells: Sequence[Cell], attacks: Sequence[str]) -> list[str]:
         + ".",
         "",
     ]
-    return told + _table(cells, attacks)
+    return told + _table(cells, _attacks_of(cells))
 
 
 def _table(cells: Sequence[Cell], attacks: Sequence[str]) -> list[str]:

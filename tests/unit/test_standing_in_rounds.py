@@ -12,6 +12,7 @@ import pytest
 import fedguard_strategies as rules
 from fedguard import (
     Action,
+    Change,
     Cohort,
     Fault,
     Override,
@@ -135,6 +136,34 @@ def test_the_operators_trust_counts_more_than_evidence() -> None:
     assert state.reputations["c02"].evidence["magnitude"] >= 1
     _, report, state = step(replace(state, overrides={}), cohort(negated(rows(8), (2,))), POLICY)
     assert standings(state)["c02"] is Standing.QUARANTINE
+
+
+def ordered(action: Action, rounds: int, bad: tuple[int, ...] = ()) -> tuple[list[Change], State]:
+    """Five rounds, then some under an order about c02, then one without it."""
+    _, state = run(5, bad=bad)
+    order = Override("c02", action)
+    for _ in range(rounds):
+        _, state = run(1, bad=bad, state=replace(state, overrides={"c02": order}))
+        state = State.from_bytes(state.to_bytes())
+        assert standings(state)["c02"] is order.standing
+    (report,), state = run(1, bad=bad, state=replace(state, overrides={}))
+    return [each for each in report.changes if each.client == "c02"], state
+
+
+@pytest.mark.parametrize("action", [Action.BAN, Action.QUARANTINE, Action.TRUST])
+def test_an_order_that_ended_leaves_what_the_evidence_says(action: Action) -> None:
+    (told,), state = ordered(action, 2)
+    given = Override("c02", action).standing
+    assert (told.before, told.after) == (given, Standing.PROBATION)
+    assert told.why == "the operator's order has ended; 8 rounds, nothing held against it"
+    _, state = ordered(action, 25)  # so long that it was trusted meanwhile
+    assert standings(state)["c02"] is Standing.TRUSTED
+
+
+def test_an_order_does_not_hide_what_is_done_meanwhile() -> None:
+    (told,), _ = ordered(Action.TRUST, 3, bad=(2,))
+    assert (told.before, told.after) == (Standing.TRUSTED, Standing.QUARANTINE)
+    assert "evidence of" in told.why
 
 
 def test_reinstating_starts_over() -> None:
