@@ -76,8 +76,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One consistent view. Raises `StoreUnavailable`."""
-    with _told(engine), engine.connect() as connection, connection.begin():
+    """One consistent view, whoever commits meanwhile. Raises `StoreUnavailable`."""
+    whole = {} if engine.dialect.name == SQLITE else {"isolation_level": "REPEATABLE READ"}
+    connect = engine.execution_options(**whole).connect
+    with _told(engine), connect() as connection, connection.begin():
         yield connection
 
 

@@ -10,7 +10,7 @@ from fedguard.state.tallies import tally_of
 from fedguard.state.types import RoundRecord
 from fedguard.types import RoundReport, Verdict
 
-__all__ = ["CLIENT", "client_row", "round_row", "verdict_row"]
+__all__ = ["CLIENT", "NO_RECEIPT", "client_row", "round_row", "verdict_row"]
 
 CLIENT = ("participations", "standing", "since", "reputation")
 """Of a client's reputation, the columns of its own."""

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from fedguard.audit import Signer
-from fedguard.errors import MissingKey, StaleCommit, UnknownName
+from fedguard.errors import (
+    CorruptBlob,
+    InvalidParameter,
+    MissingKey,
+    StaleCommit,
+    UnknownName,
+)
 from fedguard.events import Event, events_of
 from fedguard.reputation import Action, Override, Reputation
 from fedguard.reputation.overrides import followed
@@ -94,12 +100,23 @@ class SqlStore:
                 self._own(tables.states, tables.states.c.data).where(wanted)
             ).one_or_none()
             overrides = orders_in(connection, self.id, done + 1, now)
-        return replace(self._state_of(data) if data else State(), overrides=overrides)
+        return replace(self._state_of(data, done) if done else State(), overrides=overrides)
 
-    def _state_of(self, data: bytes) -> State:
-        """The state that the bytes hold; the one committed last is not read again."""
+    def _state_of(self, data: bytes | None, done: int) -> State:
+        """The state that the bytes hold; the one committed last is not read again.
+
+        Raises `CorruptBlob`.
+        """
+        what = f"the state of {self.name} after round {done}"
+        if data is None:
+            raise CorruptBlob(what, "it is not there")
         if data != self._last[0]:
-            self._last = data, State.from_bytes(data)
+            try:
+                self._last = data, State.from_bytes(data)
+            except InvalidParameter:
+                raise  # of a rule or scorer that is not known here
+            except (ValueError, TypeError, LookupError) as error:
+                raise CorruptBlob(what, f"it cannot be read ({error})") from None
         return self._last[1]
 
     def commit(

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from fedguard.audit import Checkpoint, Frontier, Verifier, inclusion_proof, leaf_hash
 from fedguard.canonical import from_json
 from fedguard.errors import BadCheckpoint, CorruptBlob, InvalidParameter
+from fedguard.reputation import Reputation
 from fedguard.state import tables
 from fedguard.state.blobs import sha256_of
-from fedguard.state.database import reading
+from fedguard.state.database import SQLITE, reading
 from fedguard.state.logbook import Entry, entries_of, notes_of
 from fedguard.state.models import manifest_of
+from fedguard.state.rows import CLIENT, NO_RECEIPT, client_row, round_row
 from fedguard.state.sql import SqlStore
+from fedguard.state.types import RoundRecord, State
+from fedguard.types import Change, RoundReport, Standing, Verdict
 
 __all__ = ["Finding", "proof_of", "verify"]
+
+
+RECORDED = ("seconds", "model", "inputs", "stages")
+"""Of a round's record, what its row holds."""
+MAY_GO = ("inputs", "stages", "tally")
+"""Columns of a round that retention empties, or that an older fedguard did not write."""
 
 
 class Finding(NamedTuple):
@@ -38,14 +48,31 @@ def verify(
     `witnessed` is a checkpoint that somebody kept: without one, whoever holds the key and the
     store could have written the whole log anew.
     """
+    found: list[Finding] = []
     with reading(store.engine) as connection:
+        found += _database(connection)
         entries = list(entries_of(connection, store.id))
-        found = list(_log(connection, store, verifier, entries, witnessed))
-        found += _rounds(connection, store, entries)
-        found += _clients(connection, store, entries)
-        found += _orders(connection, store, entries)
-    found += _files(store, entries)
+        parts = {
+            "the log": _log(connection, store, verifier, entries, witnessed),
+            "the rounds": _rounds(connection, store, entries),
+            "the clients": _clients(connection, store, entries),
+            "the orders": _orders(connection, store, entries),
+            "the files": _files(store, entries),
+        }
+        for what, part in parts.items():
+            try:
+                found += part
+            except (ValueError, TypeError, LookupError) as error:
+                found.append(Finding(what, f"they hold what cannot be read: {error}"))
     return found
+
+
+def _database(connection: Connection) -> Iterator[Finding]:
+    """SQLite's own look at its file; a database server looks after its files itself."""
+    if connection.dialect.name == SQLITE:
+        for (told,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if told != "ok":
+                yield Finding("the database's file", told)
 
 
 def _log(
@@ -97,43 +124,81 @@ def _told(entries: list[Entry], kind: str) -> Iterator[tuple[Entry, dict[str, An
                 yield entry, plain
 
 
-def _told_rounds(entries: list[Entry]) -> Iterator[dict[str, Any]]:
-    """The rounds as the log tells them."""
+class _Round(NamedTuple):
+    """A committed round as the log tells it."""
+
+    report: dict[str, Any]
+    columns: dict[str, Any]
+    receipts: dict[str, dict[str, Any]]
+    state: str
+
+
+def _told_rounds(entries: list[Entry]) -> Iterator[_Round]:
+    """The rounds as the log tells them; one that cannot be read was found by its hash."""
     for entry, plain in _told(entries, "round"):
         with suppress(ValueError, KeyError, TypeError):
-            told = {name: plain[name] for name in ("report", "state", "model")}
-            number = from_json(told["report"])["round"]
-            yield told | {"place": entry.place, "round": number}
+            report = from_json(plain["report"])
+            record = RoundRecord(**{name: plain[name] for name in RECORDED if name in plain})
+            columns = round_row(_report_of(report), record) | {
+                "report": sha256_of(plain["report"].encode()),
+                "entry": entry.place,
+                "committed_at": plain["at"],
+            }
+            yield _Round(report, columns, plain["receipts"], plain["state"])
+
+
+def _report_of(plain: dict[str, Any]) -> RoundReport:
+    """The report that became JSON."""
+    verdicts = [
+        Verdict(**each | {"standing": Standing(each["standing"])}) for each in plain["verdicts"]
+    ]
+    changes = [
+        Change(each["client"], Standing(each["before"]), Standing(each["after"]), each["why"])
+        for each in plain["changes"]
+    ]
+    told: dict[str, Any] = plain | {"verdicts": tuple(verdicts), "changes": tuple(changes)}
+    return RoundReport(**told)
 
 
 def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
-    rows = {
-        row.number: row
-        for row in connection.execute(
-            select(tables.rounds).where(tables.rounds.c.federation == store.id)
-        )
-    }
-    kept = select(tables.states).where(tables.states.c.federation == store.id)
-    states = {row.round: row.data for row in connection.execute(kept)}
-    for told in _told_rounds(entries):
-        report, number = from_json(told["report"]), told["round"]
+    rows = _by(connection, store, tables.rounds, "number")
+    kept = _by(connection, store, tables.states, "round")
+    own = select(tables.federations.c.rounds).where(tables.federations.c.id == store.id)
+    done, told = connection.scalars(own).one(), list(_told_rounds(entries))
+    last = told[-1].columns["number"] if told else 0
+    if done != last:
+        yield Finding("the count of rounds", f"it is {done}, the log's last round is {last}")
+    if last and last not in kept:
+        yield Finding(f"the state after round {last}", "it is not there")
+    for each in told:
+        number = each.columns["number"]
         row = rows.pop(number, None)
         if row is None:
             yield Finding(f"round {number}", "the log has it, the table does not")
             continue
-        digest = sha256_of(told["report"].encode())
-        if (row.entry, row.report, row.model) != (told["place"], digest, told["model"]):
-            yield Finding(f"round {number}", "the table says another thing than the log")
-        if number in states and sha256_of(states[number]) != told["state"]:
+        others = [
+            name
+            for name, value in each.columns.items()
+            if row[name] != value and not (row[name] is None and name in MAY_GO)
+        ]
+        if others:
+            why = f"the table says another thing than the log: {', '.join(others)}"
+            yield Finding(f"round {number}", why)
+        if number in kept and sha256_of(kept[number]["data"]) != each.state:
             yield Finding(f"the state after round {number}", "its bytes do not have its hash")
-        yield from _verdicts(connection, store, number, report["verdicts"])
-    for number, row in rows.items():
-        if row.entry < len(entries) and entries[row.entry].data is not None:
-            yield Finding(f"round {number}", "the table has it, the log does not")
+        yield from _verdicts(connection, store, number, each)
+    for number in rows:
+        yield Finding(f"round {number}", "the table has it, the log does not")
+
+
+def _by(connection: Connection, store: SqlStore, table: Table, key: str) -> dict[Any, Any]:
+    """A federation's rows of a table."""
+    query = select(table).where(table.c.federation == store.id)
+    return {row[key]: row for row in connection.execute(query).mappings()}
 
 
 def _verdicts(
-    connection: Connection, store: SqlStore, number: int, told: list[dict[str, Any]]
+    connection: Connection, store: SqlStore, number: int, told: _Round
 ) -> Iterator[Finding]:
     table, names = tables.verdicts, tables.clients
     query = (
@@ -141,40 +206,46 @@ def _verdicts(
         .join(names, names.c.id == table.c.client)
         .where(table.c.federation == store.id, table.c.round == number)
     )
-    kept = {row.name: row for row in connection.execute(query)}
+    kept = {row["name"]: row for row in connection.execute(query).mappings()}
     if not kept:
         return  # no longer kept
-    for verdict in told:
-        row = kept.get(verdict["client"])
-        fields = [name for name in verdict if name != "client"]
-        if row is None or any(getattr(row, name) != verdict[name] for name in fields):
-            yield Finding(
-                f"the verdict on {verdict['client']} in round {number}",
-                "the table says another thing than the log",
-            )
+    for verdict in told.report["verdicts"]:
+        client = verdict["client"]
+        row = kept.pop(client, None)
+        wanted = verdict | (told.receipts.get(client) or NO_RECEIPT)
+        if row is None or any(row[name] != wanted[name] for name in wanted if name != "client"):
+            why = "the table says another thing than the log"
+            yield Finding(f"the verdict on {client} in round {number}", why)
+    for client in kept:
+        why = "the table has it, the log does not"
+        yield Finding(f"the verdict on {client} in round {number}", why)
 
 
 def _clients(connection: Connection, store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
-    """The table of clients against the last that the log says of each."""
-    last: dict[str, tuple[int, str, float | None]] = {}
+    """The table of clients against what the log says of each, and against the newest state."""
+    wanted: dict[str, dict[str, Any]] = {}
+    newest = None
     for told in _told_rounds(entries):
-        report = from_json(told["report"])
-        changed = {each["client"]: (each["after"], None) for each in report["changes"]}
-        judged = {
-            each["client"]: (each["standing"], each["reputation"])
-            for each in report["verdicts"]
-            if each["reputation"] is not None
-        }
-        last |= {name: (told["round"], *own) for name, own in (changed | judged).items()}
-    table = tables.clients
-    rows = {
-        row.name: row
-        for row in connection.execute(select(table).where(table.c.federation == store.id))
-    }
-    for name, (number, standing, reputation) in last.items():
-        row = rows.get(name)
-        stands = row and (row.last_round, row.standing) == (number, standing)
-        if not (row and stands and reputation in (None, row.reputation)):
+        number, newest = told.columns["number"], told.state
+        for each in told.report["changes"]:
+            own = {"last_round": number, "standing": each["after"]}
+            wanted.setdefault(each["client"], {"first_round": number}).update(own)
+        for each in told.report["verdicts"]:
+            own = {"last_round": number}
+            if each["reputation"] is not None:
+                own |= {"standing": each["standing"], "reputation": each["reputation"]}
+            wanted.setdefault(each["client"], {"first_round": number}).update(own)
+    rows = _by(connection, store, tables.clients, "name")
+    kept = select(tables.states.c.data).where(tables.states.c.federation == store.id)
+    data = next((each for each in connection.scalars(kept) if sha256_of(each) == newest), None)
+    known: Mapping[str, Reputation] = {}
+    with suppress(InvalidParameter):  # of a scorer that this process does not know
+        known = State.from_bytes(data).reputations if data else {}
+    for name in sorted({*wanted, *rows}):
+        row, own = rows.get(name), wanted.get(name, {})
+        if name in known:
+            own |= dict(zip(CLIENT, client_row(known[name]), strict=True))
+        if row is None or name not in wanted or any(row[key] != own[key] for key in own):
             yield Finding(f"client {name}", "the table says another thing than the log")
 
 
@@ -198,10 +269,10 @@ def _orders(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
 
 def _files(store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
     for told in _told_rounds(entries):
-        if not told["model"]:
+        if not told.columns["model"]:
             continue
         try:
-            store.blobs.get(manifest_of(store.blobs, told["model"])["model"])
+            store.blobs.get(manifest_of(store.blobs, told.columns["model"])["model"])
         except CorruptBlob as error:
             yield Finding(error.path, error.why)
 

@@ -16,7 +16,9 @@ from rounds import POLICY, cohort, rounds
 from fedguard import Action, MemoryStore, Override, Standing, State, StateStore, commit_round, step
 from fedguard.errors import InvalidParameter, StaleCommit
 from fedguard.state import Receipt, RoundRecord
+from fedguard.state.database import reading
 from fedguard.state.opening import open_store
+from fedguard.state.progress import advanced
 from fedguard.state.sql import Retention
 
 Opened = Callable[..., Any]
@@ -144,6 +146,20 @@ def test_a_word_with_an_end_ends(opened: Opened) -> None:
     _, report, state = ROUNDS[1]
     store.commit(state, report, 1)
     assert not store.load().overrides
+
+
+def test_a_reader_sees_one_moment(opened: Opened) -> None:
+    """Whoever checks a store is told of no damage for a round that is committed meanwhile."""
+    store = opened()
+    if isinstance(store, MemoryStore):
+        pytest.skip("memory is read at once")
+    fill(store, 1)
+    with reading(store.engine) as connection:
+        before = advanced(connection, store.id)
+        _, report, state = ROUNDS[1]
+        opened().commit(state, report, 1)
+        assert advanced(connection, store.id) == before == 1
+    assert store.advanced == 2
 
 
 def test_linked_keys_lead_to_one_client(opened: Opened) -> None:

@@ -171,13 +171,24 @@ def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> 
         ("UPDATE verdicts SET standing = 'trusted' WHERE standing = 'quarantine'", "verdict on"),
         ("DELETE FROM verdicts WHERE round = 2 AND client = 1", "round 2"),
         ("UPDATE rounds SET report = 'x' WHERE number = 4", "round 4"),
+        ("UPDATE rounds SET norm = 7 WHERE number = 4", "round 4"),
+        ("UPDATE rounds SET admitted = 1, tally = NULL WHERE number = 4", "round 4"),
+        ("UPDATE rounds SET held = 'x' WHERE number = 5", "round 5"),
+        ("UPDATE rounds SET tally = '{}' WHERE number = 5", "round 5"),
+        ("UPDATE verdicts SET sha256 = 'x' WHERE round = 2 AND client = 1", "in round 2"),
+        ("UPDATE verdicts SET scores = '{' WHERE round = 2 AND client = 1", "the rounds"),
+        ("UPDATE federations SET rounds = 5", "the count of rounds"),
         ("UPDATE states SET data = x'00'", "the state after round 6"),
+        ("DELETE FROM states", "the state after round 6"),
         ("DELETE FROM log WHERE place = 6", "the log's end"),
         ("DELETE FROM checkpoints WHERE size = 7", "the log's end"),
         ("DELETE FROM log WHERE place = 2", "log entry 2"),
         ("UPDATE federations SET log_size = 3", "the log's end"),
         ("UPDATE clients SET standing = 'trusted' WHERE standing = 'quarantine'", "client client-"),
         ("UPDATE clients SET reputation = 0.9 WHERE id = 2", "client client-"),
+        ("UPDATE clients SET participations = 99 WHERE id = 2", "client client-"),
+        ("UPDATE clients SET first_round = 3 WHERE id = 2", "client client-"),
+        ("UPDATE clients SET since = 3 WHERE id = 2", "client client-"),
         ("DELETE FROM overrides", "order 1, on client-"),
         (
             "INSERT INTO overrides (federation, client, action, note, author, created_at) "
@@ -192,6 +203,24 @@ def test_what_tables_say_beside_the_log_is_found(folder: Path, statement: str, n
     database.close()
     assert any(named in each for each in findings(folder))
     assert "wrong" in fedguard("audit", "verify", "-s", str(folder), code=1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE states SET data = x'00'", "cannot be read"),
+        ("UPDATE states SET data = substr(data, 1, 99)", "cannot be read"),
+        ("DELETE FROM states", "is not there"),
+    ],
+)
+def test_a_server_does_not_begin_anew_on_a_broken_state(
+    folder: Path, statement: str, why: str
+) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        database.execute(statement)
+    database.close()
+    with open_store(str(folder)) as store, pytest.raises(CorruptBlob, match=why):
+        store.load()
 
 
 @pytest.mark.parametrize(
