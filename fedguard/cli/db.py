@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from fedguard.cli.extras import extra
-from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read
+from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, to_read, to_upgrade
 
 __all__ = ["app"]
 
@@ -20,14 +19,8 @@ app = typer.Typer(no_args_is_help=True, help="Upgrade a store, copy it, show wha
 @app.command("upgrade")
 def upgrade_tables(store: Store = HERE) -> None:
     """Bring the tables of a store to what this fedguard knows. Make a back-up first."""
-    with extra("a store", "server"):
-        from fedguard.state.database import engine_of
-        from fedguard.state.opening import url_of
-        from fedguard.state.schema import revision_of, upgrade
-
-    engine = engine_of(url_of(store))
-    before = revision_of(engine) or "none"
-    Console(highlight=False).print(f"schema {before}, now {upgrade(engine)}")
+    before, after = to_upgrade(store)
+    Console(highlight=False).print(f"schema {before or 'none'}, now {after}")
 
 
 @app.command("backup")

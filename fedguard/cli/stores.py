@@ -25,6 +25,7 @@ __all__ = [
     "client_named",
     "name_in",
     "to_read",
+    "to_upgrade",
     "to_write",
 ]
 
@@ -91,6 +92,14 @@ def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
         name = _known(where, name)
         open_to_read(where, name, files=own).close()  # nothing is made by a mistyped name
         return open_store(where, name, files=own)
+
+
+def to_upgrade(store: str) -> tuple[str | None, str]:
+    """Upgrade the store, which must be there; its schema before and now."""
+    with extra("a store", "server"):
+        from fedguard.state.opening import upgrade_store
+
+        return upgrade_store(_where(store, DEFAULT, None)[0])
 
 
 def client_named(opened: SqlStore, given: str) -> str:

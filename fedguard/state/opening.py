@@ -12,11 +12,19 @@ from fedguard.audit import Signer
 from fedguard.errors import MissingKey, NoStore, StoreUnavailable
 from fedguard.state.blobs import Blobs
 from fedguard.state.database import engine_of, reading
-from fedguard.state.schema import check
+from fedguard.state.schema import check, revision_of, upgrade
 from fedguard.state.sql import AS_USUAL, Retention, SqlStore
 from fedguard.state.tables import federations, log
 
-__all__ = ["PUBLIC", "federations_in", "files_of", "open_store", "open_to_read", "url_of"]
+__all__ = [
+    "PUBLIC",
+    "federations_in",
+    "files_of",
+    "open_store",
+    "open_to_read",
+    "upgrade_store",
+    "url_of",
+]
 
 SQLITE, DATABASE, KEY, BLOBS = "sqlite:///", "store.db", "audit.key", "blobs"
 PUBLIC = "audit.pub"
@@ -52,6 +60,18 @@ def open_to_read(where: str, federation: str = "default", *, files: Path | None 
     with _kept_if_whole(_engine_there(where)) as engine:
         check(engine, make=False)
         return SqlStore(engine, Blobs(files_of(where, files) / BLOBS), None, federation)
+
+
+def upgrade_store(where: str) -> tuple[str | None, str]:
+    """Bring the tables of a store that is there up to date; their schema before and now.
+
+    Raises `NoStore`, `StoreTooNew`.
+    """
+    with _kept_if_whole(_engine_there(where)) as engine:
+        before = revision_of(engine)
+        after = upgrade(engine)
+    engine.dispose()
+    return before, after
 
 
 def federations_in(where: str) -> list[str]:

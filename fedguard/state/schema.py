@@ -32,9 +32,15 @@ def revision_of(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine) -> str:
-    """Bring the tables to the newest schema, from nothing or from any older one."""
+    """Bring the tables to the newest schema, from nothing or from any older one.
+
+    Raises `StoreTooNew`.
+    """
+    found, newest, known = _revisions(engine)
+    if found and found not in known:
+        raise StoreTooNew(_shown(engine), found, newest)
     command.upgrade(_config(engine), "head")
-    return revision_of(engine) or ""
+    return newest
 
 
 def check(engine: Engine, make: bool) -> None:
@@ -42,17 +48,25 @@ def check(engine: Engine, make: bool) -> None:
 
     Without `make`, `StoreUnavailable` where there are none.
     """
-    where = without_secrets(engine.url.render_as_string(hide_password=False))
-    scripts = ScriptDirectory.from_config(_config(engine))
-    newest, found = scripts.get_current_head() or "", revision_of(engine)
+    found, newest, known = _revisions(engine)
     if found == newest:
         return
     if found is None and not inspect(engine).get_table_names():
         if not make:
-            raise NoStore(where)
+            raise NoStore(_shown(engine))
         upgrade(engine)
         return
-    known = {each.revision for each in scripts.walk_revisions()}
     if found in known or found is None:
-        raise StoreTooOld(where, found or "none", newest)
-    raise StoreTooNew(where, found, newest)
+        raise StoreTooOld(_shown(engine), found or "none", newest)
+    raise StoreTooNew(_shown(engine), found, newest)
+
+
+def _revisions(engine: Engine) -> tuple[str | None, str, set[str]]:
+    """The schema that is there, the newest, and all that are known."""
+    scripts = ScriptDirectory.from_config(_config(engine))
+    known = {each.revision for each in scripts.walk_revisions()}
+    return revision_of(engine), scripts.get_current_head() or "", known
+
+
+def _shown(engine: Engine) -> str:
+    return without_secrets(engine.url.render_as_string(hide_password=False))

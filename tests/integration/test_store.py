@@ -27,6 +27,7 @@ from fedguard.errors import (
     ConfigError,
     CorruptBlob,
     MissingKey,
+    NoStore,
     StoreTooNew,
     StoreTooOld,
     StoreUnavailable,
@@ -410,6 +411,45 @@ def test_migrations_lead_to_the_tables(url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+FIRST_SCHEMA = (
+    "DROP INDEX ix_verdicts_sha256",
+    "ALTER TABLE overrides DROP COLUMN same_as",
+    "ALTER TABLE verdicts DROP COLUMN norm",
+    "ALTER TABLE rounds DROP COLUMN stages",
+    "ALTER TABLE rounds DROP COLUMN tally",
+    "DROP TABLE measurements",
+    "DROP TABLE heartbeats",
+    "UPDATE alembic_version SET version_num = '0001'",
+)
+
+
+def test_an_old_store_is_upgraded_with_all_it_holds(folder: Path) -> None:
+    with open_store(str(folder)) as store:
+        before, sizes = store.load(), sizes_of(store)
+    with sqlite3.connect(folder / "store.db") as database:
+        for statement in FIRST_SCHEMA:
+            database.execute(statement)
+    database.close()
+    with pytest.raises(StoreTooOld, match="db upgrade"):
+        open_store(str(folder))
+    assert "schema 0001, now 0004" in fedguard("db", "upgrade", "-s", str(folder))
+    with open_store(str(folder)) as store:
+        assert store.load().to_bytes() == before.to_bytes()
+        assert sizes_of(store) == sizes
+        run_rounds(store, 1)
+
+
+def test_only_a_store_that_is_there_is_upgraded(folder: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["db", "upgrade", "-s", str(tmp_path / "none")])
+    assert isinstance(done.exception, NoStore)
+    assert not (tmp_path / "none").exists()
+    with sqlite3.connect(folder / "store.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    done = CliRunner().invoke(app, ["db", "upgrade", "-s", str(folder)])
+    assert isinstance(done.exception, StoreTooNew)
 
 
 def test_the_commands_tell_what_the_store_knows(folder: Path) -> None:
