@@ -204,7 +204,7 @@ class StoreUnavailable(FedguardError, OSError):
     def __init__(self, where: str, why: str) -> None:
         self.where, self.why = where, why
         super().__init__(
-            f"the store {where} cannot be used: {why}; nothing of this round was written"
+            f"the store {where} cannot be used: {why}; what was committed is untouched"
         )
 
 

@@ -24,6 +24,10 @@ Key = Annotated[
     Path | None, typer.Option(help="The public key (audit.pub); the store's own by default.")
 ]
 
+Since = Annotated[
+    Path | None, typer.Option(help="An earlier checkpoint, kept elsewhere: the log grew from it.")
+]
+
 
 def _verifier(path: Path) -> Any:
     from fedguard.audit import Verifier
@@ -36,6 +40,11 @@ def _text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} cannot be read: {error}") from None
+
+
+def _opened(verifier: Any, checkpoint: Path | None) -> Any:
+    """A checkpoint that somebody kept; None where there is none."""
+    return checkpoint and verifier.opened(_text(checkpoint, "the checkpoint"))
 
 
 @app.command("verify")
@@ -60,8 +69,7 @@ def verify_log(
 
     opened, console = to_read(store, federation, files), Console(highlight=False)
     verifier = _verifier(key or opened.blobs.folder.parent / PUBLIC)
-    kept = None if witness is None else verifier.opened(_text(witness, "the checkpoint"))
-    found = verify(opened, verifier, kept)
+    found = verify(opened, verifier, _opened(verifier, witness))
     for what, why in found:
         console.print(f"[bold red]wrong[/]  {escape(what)}: {escape(why)}", soft_wrap=True)
     if found:
@@ -79,28 +87,40 @@ def prove_round(
     store: Store = HERE,
     federation: Federation = DEFAULT,
     files: Files = None,
+    since: Since = None,
 ) -> None:
-    """Print a proof, as JSON, that the log holds what was decided in a round."""
+    """Print a proof, as JSON, that the log holds what was decided in a round.
+
+    With --since also that the log of today begins with the one that a checkpoint was of.
+    """
+    from fedguard.state.opening import PUBLIC
     from fedguard.state.queries import entry_of
     from fedguard.state.verifying import proof_of
 
     opened = to_read(store, federation, files)
-    typer.echo(json.dumps(proof_of(opened, entry_of(opened, server_round)), indent=1))
+    kept = _opened(_verifier(opened.blobs.folder.parent / PUBLIC), since)
+    typer.echo(json.dumps(proof_of(opened, entry_of(opened, server_round), kept), indent=1))
 
 
 @app.command("check")
 def check_proof(
     proof: Annotated[Path, typer.Argument(help="What `fedguard audit prove` printed.")],
     key: Annotated[Path, typer.Option(help="The public key, as you got it from the operator.")],
+    since: Since = None,
 ) -> None:
-    """Check a proof without the store, and print the entry it proves. Exit code 1 if it fails."""
-    from fedguard.audit import includes, leaf_hash
+    """Check a proof without the store, and print the entry it proves. Exit code 1 if it fails.
+
+    With --since, the checkpoint you kept, also that nothing before it was written anew.
+    """
+    from fedguard.audit import includes, is_prefix, leaf_hash
 
     verifier = _verifier(key)
+    kept = _opened(verifier, since)
     try:
         told = json.loads(proof.read_text(encoding="utf8"))
         entry = base64.b64decode(told["entry"], validate=True)
         path = [base64.b64decode(each, validate=True) for each in told["proof"]]
+        grown = [base64.b64decode(each, validate=True) for each in told.get("since", [])]
         checkpoint = verifier.opened(told["checkpoint"])
         index = int(told["index"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -109,6 +129,12 @@ def check_proof(
         raise ConfigError(f"{proof} is no proof: {error!r}") from None
     if not includes(checkpoint.root, checkpoint.size, index, leaf_hash(entry), path):
         raise BadCheckpoint(f"entry {index} is not in the log of {checkpoint.size} entries")
+    if kept and "since" not in told:
+        raise ConfigError(f"{proof} says nothing of a log before: let it be made with --since")
+    if kept and not is_prefix(kept.size, kept.root, checkpoint.size, checkpoint.root, grown):
+        raise BadCheckpoint(
+            f"the log of {checkpoint.size} entries does not begin with the {kept.size} witnessed"
+        )
     typer.echo(entry.decode())
 
 

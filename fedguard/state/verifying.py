@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
-from fedguard.audit import Checkpoint, Frontier, Verifier, inclusion_proof, leaf_hash
+from fedguard.audit import (
+    Checkpoint,
+    Frontier,
+    Verifier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+)
 from fedguard.canonical import from_json
 from fedguard.errors import BadCheckpoint, CorruptBlob, InvalidParameter
 from fedguard.reputation import Reputation
@@ -277,18 +284,28 @@ def _files(store: SqlStore, entries: list[Entry]) -> Iterator[Finding]:
             yield Finding(error.path, error.why)
 
 
-def proof_of(store: SqlStore, place: int) -> dict[str, Any]:
-    """An entry, the path from it to the root, and the signed root: all that a stranger needs."""
+def proof_of(store: SqlStore, place: int, since: Checkpoint | None = None) -> dict[str, Any]:
+    """An entry, the path from it to the root, and the signed root: all that a stranger needs.
+
+    With the checkpoint that somebody kept `since`, also the proof that the log grew from there.
+    """
     with reading(store.engine) as connection:
         entries = list(entries_of(connection, store.id))
         notes = notes_of(connection, store.id)
-    path = inclusion_proof([entry.leaf for entry in entries], place)
+    leaves = [entry.leaf for entry in entries]
+    path = inclusion_proof(leaves, place)
+    grown = {"since": _in_base64(consistency_proof(leaves, since.size))} if since else {}
     data = entries[place].data
     if data is None:
         raise InvalidParameter(f"log entry {place} was pruned; only its hash is kept")
     return {
         "entry": base64.b64encode(data).decode(),
         "index": place,
-        "proof": [base64.b64encode(each).decode() for each in path],
+        "proof": _in_base64(path),
         "checkpoint": notes[-1],
+        **grown,
     }
+
+
+def _in_base64(hashes: list[bytes]) -> list[str]:
+    return [base64.b64encode(each).decode() for each in hashes]

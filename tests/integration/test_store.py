@@ -267,6 +267,29 @@ def test_a_proof_holds_without_the_store(folder: Path, tmp_path: Path) -> None:
     assert "is not in the log" in str(done.exception)
 
 
+def test_a_witness_is_shown_that_the_log_grew_from_what_it_saw(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Without the store: by the proof, the operator's key and the checkpoint that was kept."""
+    fedguard("audit", "export", str(tmp_path / "out"), "-s", str(folder))
+    kept = str(tmp_path / "out" / "checkpoint")
+    with open_store(str(folder)) as store:
+        run_rounds(store, 3)
+    proof, key = tmp_path / "proof.json", str(folder / "audit.pub")
+    told = fedguard("audit", "prove", "8", "--since", kept, "-s", str(folder))
+    proof.write_text(told, encoding="utf8")
+    told = fedguard("audit", "check", str(proof), "--key", key, "--since", kept)
+    assert json.loads(json.loads(told)["report"])["round"] == 8
+    torn = json.loads(proof.read_text(encoding="utf8"))
+    for since, error in ((torn["since"][::-1], BadCheckpoint), (None, ConfigError)):
+        changed = {name: value for name, value in torn.items() if name != "since"}
+        proof.write_text(json.dumps(changed | ({"since": since} if since else {})))
+        done = CliRunner().invoke(
+            app, ["audit", "check", str(proof), "--key", key, "--since", kept]
+        )
+        assert isinstance(done.exception, error)
+
+
 def test_export_writes_the_exact_entries(folder: Path, tmp_path: Path) -> None:
     fedguard("audit", "export", str(tmp_path / "out"), "-s", str(folder))
     lines = (tmp_path / "out" / "log.jsonl").read_bytes().splitlines()
