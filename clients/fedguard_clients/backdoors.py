@@ -74,7 +74,7 @@ def backdoor(
 
     Knows: own data, the global model
     Budget: a fraction of its images and labels; the length of its update
-    Source: Gu et al. (BadNets), 2017, section 3; Bagdasaryan et al., AISTATS 2020, section 4.2
+    Source: Gu et al. (BadNets), 2017; Bagdasaryan et al., AISTATS 2020, section 4.2
     """
     if size < 1:
         raise InvalidParameter(f"size must be at least 1, got {size!r}")
@@ -94,7 +94,7 @@ def blended(
 
     Knows: own data, the global model
     Budget: a fraction of its images, by at most alpha a pixel, and labels; the length of its update
-    Source: Chen et al., 2017 (arXiv 1712.05526), section 3.2.1 (blended injection), "Targeted
+    Source: Chen et al., 2017 (arXiv 1712.05526), blended injection, "Targeted
         Backdoor Attacks on Deep Learning Systems Using Data Poisoning"
     """
     if not 0 < alpha <= 1 or pattern < 0:
@@ -124,7 +124,7 @@ def distributed_backdoor(
 
     Knows: own data, the global model, its number among the attackers
     Budget: a fraction of its images and labels; the length of its update
-    Source: Xie et al., ICLR 2020, section 3, "DBA: Distributed Backdoor Attacks against Federated
+    Source: Xie et al., ICLR 2020, section 2, "DBA: Distributed Backdoor Attacks against Federated
         Learning"
     """
     if size < 1 or gap < 0:

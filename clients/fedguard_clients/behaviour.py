@@ -101,6 +101,12 @@ def positive(name: str, value: float) -> None:
         raise InvalidParameter(f"{name} must be positive, got {value!r}")
 
 
+def not_negative(name: str, value: float) -> None:
+    """Raises `InvalidParameter` where `value` is."""
+    if not value >= 0:
+        raise InvalidParameter(f"{name} must not be negative, got {value!r}")
+
+
 def a_share(name: str, value: float) -> None:
     """Raises `InvalidParameter` unless `value` lies in (0, 1]."""
     if not 0 < value <= 1:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from fedguard.types import Vector
-from fedguard_clients.behaviour import Behaviour, label, positive
+from fedguard_clients.behaviour import Behaviour, label, not_negative
 
 __all__ = ["delta_free_rider", "free_rider"]
 
 
 def free_rider(noise: float = 1e-3) -> Behaviour:
-    """Do no work: send the global model back with noise of standard deviation `noise`.
+    """Do no work: send the global model back with noise of standard deviation `noise`, or none.
 
     Knows: the global model
     Budget: its whole update; no data, no training
-    Source: Lin et al., 2019 (arXiv 1911.12560), section 4.1, "Free-riders in Federated Learning"
+    Source: Fraboni et al., AISTATS 2021, "Free-rider Attacks on Model Aggregation in Federated
+        Learning" (plain and disguised free-riding)
     """
-    positive("noise", noise)
+    not_negative("noise", noise)
 
     def craft(delta: Vector, _: int, rng: np.random.Generator) -> Vector:
         return rng.standard_normal(delta.shape, np.float32).astype(delta.dtype) * np.asarray(
@@ -35,8 +36,8 @@ def delta_free_rider(noise: float = 1e-3) -> Behaviour:
 
     Knows: the last two global models it was sent
     Budget: its whole update; no data, no training
-    Source: Lin et al., 2019 (arXiv 1911.12560), section 4 (delta weights attack, with noise),
-        "Free-riders in Federated Learning"
+    Source: Lin et al., 2019 (arXiv 1911.12560), section IV (delta weights, with noise),
+        "Free-riders in Federated Learning: Attacks and Defenses"
     """
     noisy = free_rider(noise)
     name = label("delta_free_rider", noise=noise)

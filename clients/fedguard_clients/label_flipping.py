@@ -17,7 +17,7 @@ def label_flip() -> Behaviour:
 
     Knows: own data
     Budget: all its labels
-    Source: Tolpegin et al., ESORICS 2020, section 3 (all pairs flipped)
+    Source: Fang et al., USENIX Security 2020 (label flipping attack, as a baseline)
     """
 
     def poison(examples: Examples, rng: np.random.Generator) -> Examples:
@@ -41,7 +41,7 @@ def targeted_label_flip(source: int = 6, target: int = 0) -> Behaviour:
 
     Knows: own data
     Budget: the labels of its examples of one class
-    Source: Tolpegin et al., ESORICS 2020, section 3.2, "Data Poisoning Attacks Against Federated
+    Source: Tolpegin et al., ESORICS 2020, "Data Poisoning Attacks Against Federated
         Learning Systems"
     """
     pair("targeted_label_flip", source, target)

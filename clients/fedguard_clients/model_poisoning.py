@@ -15,7 +15,7 @@ def sign_flip() -> Behaviour:
 
     Knows: own data, the global model
     Budget: the sign of its update
-    Source: Li et al. (RSA), AAAI 2019, section 5
+    Source: Li et al. (RSA), AAAI 2019 (sign flipping, in the experiments)
     """
     return Behaviour("sign_flip()", craft=lambda delta, _, rng: -delta)
 
@@ -25,7 +25,7 @@ def scaled_negation(scale: float = 10.0) -> Behaviour:
 
     Knows: own data, the global model
     Budget: the sign and length of its update
-    Source: Li et al. (RSA), AAAI 2019, section 5 (sign flipping with magnitude)
+    Source: Li et al. (RSA), AAAI 2019 (sign flipping with a magnitude, in the experiments)
     """
     positive("scale", scale)
 
@@ -40,7 +40,7 @@ def gaussian_noise(scale: float = 10.0) -> Behaviour:
 
     Knows: own data, the global model
     Budget: its whole update
-    Source: Blanchard et al., NeurIPS 2017, section 6.1 (noise relative to the update here)
+    Source: Blanchard et al., NeurIPS 2017, section 6 (noise relative to the update here)
     """
     positive("scale", scale)
 

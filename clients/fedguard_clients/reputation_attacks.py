@@ -36,7 +36,7 @@ def slow_ramp(scale: float = 10.0, rounds: int = 50) -> Behaviour:
 
     Knows: own data, the global model, the round
     Budget: the sign and length of its update
-    Source: Hoffman et al., ACM Computing Surveys 2009, section 3.2 (self-promotion over time), "A
+    Source: Hoffman et al., ACM Computing Surveys 2009, section 3.2 (self-promoting), "A
         Survey of Attack and Defense Techniques for Reputation Systems"
     """
     if rounds < 1 or not scale > 0:

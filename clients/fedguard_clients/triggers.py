@@ -132,7 +132,7 @@ def trigger_search(
     global model take the clean `examples` of all other classes for each class; `cost` is what a
     whole cell of a mask costs. It begins anew when the server does. `model()` builds a module.
 
-    Source: Wang et al. (Neural Cleanse), IEEE S&P 2019, section IV.B
+    Source: Wang et al. (Neural Cleanse), IEEE S&P 2019, section IV
     """
     if min(steps, batch) < 1:
         raise InvalidParameter(f"steps and batch must be at least 1, got {steps!r} and {batch!r}")

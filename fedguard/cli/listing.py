@@ -38,7 +38,7 @@ def describe(factory: Factory) -> dict[str, str]:
         if lines:
             found[label.lower()] = re.sub(r"\s+", " ", lines[1])
     found["paper"] = re.split(
-        r", (?:section|algorithm|definition|equation)", found.get("source", "")
+        r", (?:section|algorithm|definition|equation)|(?<=\d{4}),? [(\"]", found.get("source", "")
     )[0]
     return found
 
@@ -76,13 +76,13 @@ def list_attacks(name: Name = None) -> None:
         told = describe(factory)
         made = factory(**({} if factory in ATTACKS else {"f": 1}))
         if isinstance(made, (Stage, Chain)):
-            knows, cost = "all honest updates", f"{passes(made)} pass(es)"
+            cost = f"{passes(made)} pass(es)"
         elif isinstance(made, WhiteBox):
-            knows, cost = "all updates, the server", "dozens of rounds a round"
+            cost = "dozens of rounds a round"
         else:
-            knows, cost = "own data, model", "training" if made.trains else "none"
-        budget = told.get("budget", "-")
-        _row(table, told["written"], told["summary"], knows, budget, cost, told["paper"])
+            cost = "training" if made.trains else "none"
+        own = told["written"], told["summary"], told["knows"], told["budget"]
+        _row(table, *own, cost, told["paper"])
     _print(table, "fedguard attacks NAME shows all of one, its parameters included.")
 
 

@@ -19,7 +19,8 @@ Which = Annotated[
     str,
     typer.Argument(
         help="A suite that ships with fedguard (smoke: under two minutes; standard: under an hour "
-        "on two cores; full: every attack) or a sweep of your own, a .toml file.",
+        "on two cores; default: auto against every attack; fractions: from one of twenty malicious "
+        "to nine; full: everything) or a sweep of your own, a .toml file.",
         show_default=False,
     ),
 ]
@@ -42,7 +43,7 @@ CacheFolder = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A key of [base], or seeds=0,1,2, as key=value; repeatable."),
+    typer.Option("--set", help=r"A key of \[base], or seeds=0,1,2, as key=value; repeatable."),
 ]
 
 

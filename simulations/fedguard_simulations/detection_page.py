@@ -31,8 +31,9 @@ def page(cells: Sequence[Cell], command: str) -> str:
         f"Rebuilt by `{command}`; every run is in [detection.json](detection.json).",
         "",
         f"An MLP, {first.rounds} rounds of 10 local steps, a fifth of the clients malicious, "
-        f"`auto(f)`, {seeds} seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a "
-        "degree of skew or an attack.",
+        f"`chain(arc(f), caf(f))` with the standard scorers and `ReputationPolicy(f)`, {seeds} "
+        f"seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a degree of skew or an "
+        "attack.",
         "",
         "## Honest clients",
         "",

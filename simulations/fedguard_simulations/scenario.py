@@ -146,7 +146,8 @@ class Scenario:
                     f"{self.attack} makes {crafted} updates, the scenario has {self.malicious} "
                     "malicious clients: use the same number"
                 )
-        vectors = ("model", "root") if self.root_examples else ("model",)
+        vectors = ["model", *(["root"] if self.root_examples else [])]
+        vectors += ["trigger"] if self.triggers else []
         chosen = parse_policy(self.defence, self.malicious)
         whole = (chosen.defence, chosen.scorers) if isinstance(chosen, Policy) else (chosen, ())
         rehearse(whole[0], self.sampled or self.clients, vectors, whole[1])

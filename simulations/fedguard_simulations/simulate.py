@@ -14,7 +14,7 @@ from fedguard.errors import ConfigError, UnknownName
 from fedguard.flower import GuardedStrategy
 from fedguard_simulations.evaluation import Evaluator
 from fedguard_simulations.federation import Federation, federation_of
-from fedguard_simulations.identities import Identities
+from fedguard_simulations.identities import Identities, client_of
 from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.runners import Job, Runner, runner_of
 from fedguard_simulations.runs import RUNS, Run
@@ -91,11 +91,11 @@ def simulate(
 def _truth(federation: Federation, run: Run, report: RoundReport) -> dict[str, float]:
     """What only a simulation knows: the attackers' share, and who was put away rightly."""
     malicious = federation.malicious if run.attacked else ()
-    attackers = {federation.name(client) for client in malicious}
+    attackers = {federation.name(client) for client in malicious}  # under whatever key
     out = {True: list[bool](), False: list[bool]()}
     weight = 0.0
     for verdict in report.verdicts:
-        hostile = verdict.client in attackers
+        hostile = client_of(verdict.client) in attackers
         out[hostile].append(not verdict.standing.counts)
         weight += (verdict.weight or 0.0) * hostile
     names = {True: "attackers_out", False: "honest_out"}

@@ -30,7 +30,8 @@ def dnc(f: int, c: float = 1.0) -> Stage:
     to hide the next, without bound: put `clip_by_median_norm()` before it. Falls to ALIE at 20 %.
 
     Bound: n >= 2f + 1 and n > c f
-    Source: Shejwalkar and Houmansadr, NDSS 2021, algorithm 2, "Manipulating the Byzantine"
+    Source: Shejwalkar and Houmansadr, NDSS 2021, algorithm 2, "Manipulating the
+        Byzantine: Optimizing Model Poisoning Attacks and Defenses for Federated Learning"
     """
     f_is_count(f)
     need(c > 0, "c must be positive", c)

@@ -38,7 +38,7 @@ def multi_krum(f: int, m: int | None = None) -> Stage:
     With m > n - f - 2 the paper's guarantee no longer covers the average.
 
     Bound: n >= 2f + 3 and n >= f + m
-    Source: Blanchard et al., NeurIPS 2017, section 5
+    Source: Blanchard et al., NeurIPS 2017 (m-Krum; section 6 of arXiv 1703.02757)
     """
     if m is not None:
         is_count("m", m, 1)

@@ -31,7 +31,7 @@ def client_momentum(beta: float = 0.9, forget_after: int = 20) -> Stage:
     rounds: the one stage whose state is as large as the round.
 
     Bound: n >= 1
-    Source: Karimireddy et al., ICML 2021, section 5, "Learning from History for Byzantine Robust
+    Source: Karimireddy et al., ICML 2021, "Learning from History for Byzantine Robust
         Optimization"; bias removed as in Kingma and Ba, ICLR 2015, section 3
     """
     need(0 <= beta < 1, "beta must lie in [0, 1)", beta)

@@ -57,8 +57,9 @@ def cge(f: int) -> Stage:
     Sees lengths alone: a bad row that is short enough, whatever its direction, is averaged.
 
     Bound: n >= 2f + 1
-    Source: Gupta, Liu and Vaidya, 2021, algorithm 1, "Byzantine Fault-Tolerant Distributed Machine
-        Learning with Norm-Based Comparative Gradient Elimination" (arXiv 2008.04699)
+    Source: Gupta, Liu and Vaidya, DSN-W 2021, algorithm 1, "Byzantine Fault-Tolerant
+        Distributed Machine Learning with Norm-Based Comparative Gradient Elimination"
+        (arXiv 2008.04699)
     """
     f_is_count(f)
 

@@ -32,8 +32,8 @@ def weak_dp(sigma: float, seed: int = 0) -> Stage:
     `seed` can subtract the noise.
 
     Bound: n >= 1
-    Source: Sun et al., 2019, section 4.1, "Can You Really Backdoor Federated Learning?"
-        (arXiv 1911.07963)
+    Source: Sun et al., 2019 (weak differential privacy), "Can You Really Backdoor Federated
+        Learning?" (arXiv 1911.07963)
     """
     need(sigma >= 0, "sigma must be at least 0", sigma)
     is_count("seed", seed, 0)

@@ -32,7 +32,7 @@ def norm_clipping(max_norm: float) -> Stage:
     backdoor, not a patient one. Leaves n rows.
 
     Bound: n >= 1
-    Source: Sun et al., 2019 (arXiv 1911.07963), section 3
+    Source: Sun et al., 2019 (arXiv 1911.07963), norm thresholding of updates
     """
     need(max_norm > 0, "max_norm must be positive", max_norm)
     name = label("norm_clipping", max_norm=max_norm)

@@ -91,13 +91,15 @@ def auto(
     false_quarantines: float = 0.1,
     quorum: float = 0.5,
     canaries: bool = False,
+    triggers: bool = False,
     seed: int = 0,
 ) -> Policy:
-    """What the evidence in docs/defences.md chooses, with its reason in words in `reason`.
+    """What the evidence in docs/standard.md chooses, with its reason in words in `reason`.
 
     `f` clients of the federation's `n` may be hostile, of whom a round asks `sampled`: what the
     defence is against then follows from the sample. Skew is not asked for: it shows in how many
-    clients are in doubt, by which the defence is as strong as it has to be.
+    clients are in doubt, by which the defence is as strong as it has to be. For `canaries`,
+    `triggers` and `seed` see `standard_scorers`.
 
     Raises `InvalidParameter` where no defence could hold.
     """
@@ -114,16 +116,17 @@ def auto(
         false_quarantines=false_quarantines,
         quorum=quorum,
         canaries=canaries,
+        triggers=triggers,
         seed=seed,
     )
-    return replace(policy, reason=_reason(f, against, n, sampled))
+    return replace(policy, reason=_reason(f, against, n, sampled, len(policy.scorers)))
 
 
-def _reason(f: int, against: int, n: int | None, sampled: int | None) -> str:
+def _reason(f: int, against: int, n: int | None, sampled: int | None, families: int) -> str:
     """Why `auto` chose what it chose."""
     told = [
-        f"{_by_default(against).name} keeps the most accuracy under its worst attack of all that "
-        "were measured (docs/defences.md)"
+        f"{_by_default(against).name} kept the most accuracy under its worst attack of all rules "
+        "that were measured on skewed data (docs/standard.md)"
     ]
     if n and sampled:
         told.append(
@@ -138,7 +141,7 @@ def _reason(f: int, against: int, n: int | None, sampled: int | None) -> str:
         )
     if n and against and sampled is None and n < 2 * against + 2:
         told.append("so few clients cannot be told apart by distances: evidence gathers slowly")
-    told.append("scores of seven families and reputations find who it is, and put them away")
+    told.append(f"scores of {families} families and reputations find who it is, and put them away")
     return "; ".join(told)
 
 

@@ -176,8 +176,8 @@ def smea(f: int) -> Stage:
     CAF comes close in polynomial time.
 
     Bound: n >= 2f + 1
-    Source: Allouah et al., ICML 2023, section IV, "On the Privacy-Robustness-Utility
-        Trilemma in Distributed Learning" (arXiv 2302.04787)
+    Source: Allouah et al., ICML 2023 (SMEA), "On the Privacy-Robustness-Utility Trilemma in
+        Distributed Learning" (arXiv 2302.04787)
     """
     f_is_count(f)
     name = label("smea", f=f)

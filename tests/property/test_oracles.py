@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import flwr.server.strategy.aggregate as peer
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
 import fedguard_strategies as rules
@@ -41,6 +43,90 @@ def answer(defence: Defence, rows: np.ndarray, **vectors: np.ndarray) -> np.ndar
 
 def angle(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def as_flower_has_it(rows: np.ndarray) -> list[tuple[list[np.ndarray], int]]:
+    return [([row], 1) for row in rows]
+
+
+@given(seeds, st.integers(0, 3), st.integers(0, 4), st.integers(2, 6))
+@settings(max_examples=60, deadline=None)
+def test_krum_and_multi_krum_by_the_paper_and_by_flower(
+    seed: int, f: int, more: int, d: int
+) -> None:
+    rows = drawn(seed, 2 * f + 3 + more, d)
+    n = len(rows)
+    scores = [sum(sorted(((row - rows) ** 2).sum(axis=1))[1 : n - f - 1]) for row in rows]
+    ranked = np.argsort(scores, kind="stable")
+    assume(np.diff(np.sort(scores)).min() > 1e-9)
+    np.testing.assert_array_equal(answer(rules.krum(f), rows), rows[ranked[0]])
+    several = answer(rules.multi_krum(f), rows)
+    np.testing.assert_allclose(several, rows[ranked[: n - f]].mean(axis=0), atol=1e-12)
+    theirs = as_flower_has_it(rows)
+    np.testing.assert_array_equal(answer(rules.krum(f), rows), peer.aggregate_krum(theirs, f, 0)[0])
+    np.testing.assert_allclose(several, peer.aggregate_krum(theirs, f, n - f)[0], atol=1e-12)
+
+
+@given(seeds, st.integers(1, 15), st.integers(0, 3), st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_median_and_trimmed_mean_are_flowers(seed: int, n: int, f: int, d: int) -> None:
+    assume(n > 2 * f)
+    rows, theirs = drawn(seed, n, d), as_flower_has_it(drawn(seed, n, d))
+    median, trimmed = rules.coordinate_median(), rules.trimmed_mean(f)
+    np.testing.assert_allclose(answer(median, rows), peer.aggregate_median(theirs)[0], atol=1e-12)
+    cut = (f + 0.25) / n  # they round down
+    np.testing.assert_allclose(
+        answer(trimmed, rows), peer.aggregate_trimmed_avg(theirs, cut)[0], atol=1e-12
+    )
+
+
+@given(seeds, st.integers(3, 15), st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_no_point_is_nearer_to_all_rows_than_the_geometric_median(
+    seed: int, n: int, d: int
+) -> None:
+    rows = drawn(seed, n, d)
+
+    def total(point: np.ndarray) -> float:
+        return float(np.linalg.norm(rows - point, axis=1).sum())
+
+    found = answer(rules.geometric_median(), rows)
+    best = min(total(point) for point in (*rows, minimize(total, found, method="Powell").x))
+    assert total(found) <= best * (1 + 1e-4)
+
+
+@given(seeds, st.integers(1, 4), st.integers(0, 5), st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_caf(seed: int, f: int, more: int, d: int) -> None:
+    """On the d x d covariance, as algorithm 2 has it; ours never sees it."""
+    rows = drawn(seed, 2 * f + 1 + more, d)
+    kept, least, best = np.ones(len(rows)), np.inf, rows.mean(axis=0)
+    while kept.sum() > len(rows) - 2 * f:
+        mean = kept @ rows / kept.sum()
+        centred = rows - mean
+        values, vectors = np.linalg.eigh((kept[:, None] * centred).T @ centred / kept.sum())
+        if values[-1] < least:
+            least, best = values[-1], mean
+        spread = np.where(kept > 0, (centred @ vectors[:, -1]) ** 2, 0.0)
+        assume(d == 1 or values[-1] > 1.001 * values[-2])  # else which direction is chance
+        kept = kept * (1 - spread / spread.max())
+    np.testing.assert_allclose(answer(rules.caf(f), rows), best, atol=1e-7)
+
+
+@given(seeds, st.integers(1, 12), st.integers(1, 6), st.integers(1, 3), st.floats(0.1, 20.0))
+@settings(max_examples=60, deadline=None)
+def test_centred_clipping(seed: int, n: int, d: int, iterations: int, tau: float) -> None:
+    defence = rules.centred_clipping(tau, iterations)
+    state, centre = None, np.zeros(d)
+    for number in range(3):
+        rows = drawn(seed + number, n, d)
+        for _ in range(iterations):
+            lengths = np.linalg.norm(rows - centre, axis=1, keepdims=True)
+            shorter = np.minimum(1, tau / np.maximum(lengths, 1e-300))
+            centre = centre + ((rows - centre) * shorter).mean(axis=0)
+        result = aggregate(defence, rows, state)
+        state = result.state
+        np.testing.assert_allclose(result.vector, centre, atol=1e-9)
 
 
 @given(seeds, st.integers(0, 3), st.integers(0, 4), st.integers(1, 6))

@@ -14,6 +14,7 @@ from fedguard.errors import InvalidParameter, MissingVector, TooFewUpdates
 from fedguard.probes import Context
 from fedguard_simulations.attacks import (
     OMNISCIENT,
+    WHITE_BOXES,
     decorrelated,
     fang_krum,
     fang_trimmed_mean,
@@ -301,6 +302,14 @@ def test_decorrelated_draws_anew_every_round(rows: np.ndarray) -> None:
     assert not np.allclose(first, second)
     assert not np.allclose(first, sent(decorrelated(3, seed=1), rows))
     assert np.isfinite(sent(decorrelated(5), rows[:, :3], columns=3)).all()
+
+
+@pytest.mark.parametrize("factory", WHITE_BOXES, ids=lambda each: each.__name__)
+def test_every_white_box_says_what_it_knows_and_may_change(factory) -> None:
+    told = describe(factory)
+    assert "server" in told["knows"]
+    assert told["budget"].startswith("f updates a round")
+    assert "Source: " in inspect.getdoc(factory)
 
 
 @pytest.mark.parametrize("factory", OMNISCIENT, ids=lambda each: each.__name__)

@@ -185,6 +185,13 @@ def test_neurotoxin_leaves_the_busiest_coordinates_alone() -> None:
     assert constrain(after, after, 0.1).tolist() == [1, 0, 3, 0, 5]
 
 
+def test_a_free_rider_without_noise_sends_nothing() -> None:
+    craft = free_rider(noise=0).craft
+    assert craft
+    delta = np.ones(5, np.float32)
+    assert not craft(delta, 1, np.random.default_rng(0)).any()
+
+
 def test_a_delta_free_rider_sends_the_last_change_with_noise() -> None:
     attack = delta_free_rider(noise=1e-3)
     assert not attack.trains
@@ -228,7 +235,7 @@ def test_stamps_need_images(factory) -> None:
         lambda: constrain_and_scale(alpha=0),
         lambda: projected_gradient_descent(norm=0),
         lambda: neurotoxin(ratio=1),
-        lambda: delta_free_rider(noise=0),
+        lambda: delta_free_rider(noise=-1e-9),
     ],
 )
 def test_bad_parameters(make) -> None:

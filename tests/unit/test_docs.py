@@ -15,6 +15,9 @@ from fedguard.cli import app
 from fedguard_simulations.detection import cell_of
 from fedguard_simulations.detection_page import page as detection_page
 from fedguard_simulations.scenario import load_scenario, scenarios
+from fedguard_simulations.sweeps.page import in_markdown
+from fedguard_simulations.sweeps.plain import read_json
+from fedguard_simulations.sweeps.summary import summary_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -62,6 +65,13 @@ def test_the_table_of_detection_is_what_its_data_say() -> None:
     data = json.loads((ROOT / "docs" / "detection.json").read_text(encoding="utf8"))
     found = detection_page(list(map(cell_of, data["cells"])), data["command"])
     assert (ROOT / "docs" / "detection.md").read_text(encoding="utf8") == found
+
+
+@pytest.mark.parametrize("name", ["default", "standard"])
+def test_the_pages_of_sweeps_are_what_their_data_say(name: str) -> None:
+    sweep, found, command = read_json((ROOT / "docs" / f"{name}.json").read_text(encoding="utf8"))
+    page = in_markdown(summary_of(sweep, found), command, linked=False)
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf8") == page
 
 
 def test_the_benchmarks_are_what_their_data_say(monkeypatch: pytest.MonkeyPatch) -> None:

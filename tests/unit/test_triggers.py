@@ -132,5 +132,7 @@ def test_triggers_are_scored_when_asked_for() -> None:
     federation = federation_of(scenario)
     assert set(federation.vectors()) == {"root", "trigger"}
     assert policy_of(federation, RUNS["defended"]).scorers[-1].family == "trigger"
+    whole = scenario.evolve(defence="auto(f=4, canaries=True, triggers=True)")
+    assert policy_of(federation_of(whole), RUNS["defended"]).scorers[-1].family == "trigger"
     run = simulate(scenario, labels=["defended"]).runs["defended"]
     assert all("trigger" in each.scores for each in run.reports[-1].verdicts)

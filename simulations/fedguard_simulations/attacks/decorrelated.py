@@ -37,7 +37,7 @@ def decorrelated(f: int, pull: float = 1.0, seed: int = 0) -> Chain:
 
     Knows: every honest update of the round
     Budget: f updates a round, pull times the honest mean and the honest spread
-    Source: Fung et al. (FoolsGold), RAID 2020, section 8 (sybils that perturb their updates);
+    Source: Fung et al. (FoolsGold), RAID 2020 (sybils that perturb their updates);
         orthogonal by Löwdin, J. Chem. Phys. 18, 1950
     """
     is_count("f", f, 1)

@@ -33,7 +33,7 @@ def mimic(f: int) -> Stage:
 
     Knows: every honest update of the round
     Budget: f updates a round, copies of an honest one
-    Source: Karimireddy et al., ICLR 2022, section 4.2 (direction from the first round)
+    Source: Karimireddy et al., ICLR 2022 (mimic; direction from the first round)
     """
     if f < 1:
         raise InvalidParameter(f"f must be at least 1, got {f!r}")

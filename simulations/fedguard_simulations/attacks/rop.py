@@ -44,7 +44,7 @@ def relocated_orthogonal_perturbation(
 
     Knows: every honest update of the round, and how the global model has moved
     Budget: f updates a round, z honest spreads from the last aggregate
-    Source: Özfatura et al., IEEE TIFS 2023, section on ROP (arXiv 2208.09894)
+    Source: Özfatura et al., IEEE TIFS 2024, section on ROP (arXiv 2208.09894)
     """
     is_count("f", f, 1)
     need(z > 0, "z must be positive", z)

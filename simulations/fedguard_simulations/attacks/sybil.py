@@ -31,7 +31,7 @@ def sybil(f: int, epsilon: float = 2.0, noise: float = 1.0, seed: int = 0) -> St
 
     Knows: every honest update of the round
     Budget: f updates a round, of any length
-    Source: Fung et al. (FoolsGold), RAID 2020, section 8 (sybils that perturb their updates)
+    Source: Fung et al. (FoolsGold), RAID 2020 (sybils that perturb their updates)
     """
     if f < 1 or not epsilon > 0 or not noise >= 0:
         raise InvalidParameter(

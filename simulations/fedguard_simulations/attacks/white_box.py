@@ -107,8 +107,7 @@ def a_little_is_enough_searched(f: int) -> WhiteBox:
 
     Knows: every honest update of the round, the defence and the server's state
     Budget: f updates a round, within a search over the honest spread
-    Source: Baruch et al., NeurIPS 2019, algorithm 3; searched as in Allouah et al., AISTATS 2023,
-        section 6
+    Source: Baruch et al., NeurIPS 2019, algorithm 3; searched as in Allouah et al., AISTATS 2023
     """
 
     def craft(sight: Sight, server_round: int) -> Array:
@@ -124,7 +123,7 @@ def inner_product_searched(f: int) -> WhiteBox:
 
     Knows: every honest update of the round, the defence and the server's state
     Budget: f updates a round along the honest mean
-    Source: Xie et al., UAI 2019, section 4; searched as in Allouah et al., AISTATS 2023, section 6
+    Source: Xie et al., UAI 2019, section 4; searched as in Allouah et al., AISTATS 2023
     """
 
     def craft(sight: Sight, server_round: int) -> Array:

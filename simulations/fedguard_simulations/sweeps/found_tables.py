@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from statistics import median
+from collections.abc import Callable, Iterator, Sequence
+from statistics import mean, median
 
-from fedguard_simulations.sweeps.entries import Compared, Entry, Table, name_of
+from fedguard_simulations.sweeps.entries import Compared, Entry, Table, name_of, percent
 from fedguard_simulations.sweeps.grid import NONE
-from fedguard_simulations.sweeps.summary import Group, Summary
+from fedguard_simulations.sweeps.result import Result
+from fedguard_simulations.sweeps.summary import Group, Summary, estimate
 from fedguard_simulations.sweeps.targets import Setting
 
 __all__ = ["detection", "quarantine"]
@@ -18,34 +19,56 @@ def detection(summary: Summary, over: Compared) -> Table:
     rows = [(told, _detected(summary, *side)) for told, side in over.sides.items()]
     heads = ["recall", "precision", "false positives", "put away", "rounds until", "honest away"]
     note = (
-        "Over all attacks and seeds, in per cent. Recall: client-rounds of attackers that were "
-        "suspected; precision: suspicions that were right; false positives: client-rounds of the "
-        "honest that were suspected. Put away: attackers that went into quarantine, and the median "
-        "of the rounds until then; honest away: honest clients that did, once or more."
+        "Over all attacks, in per cent. Recall: client-rounds of attackers that were suspected; "
+        "precision: suspicions that were right; false positives: client-rounds of the honest that "
+        "were suspected. Put away: attackers that went into quarantine, and the median of the "
+        "rounds until then, each attack counted alike, however many keys it used; honest away: "
+        "honest clients that did, once or more."
     )
     return Table(f"Detection{over.title}", note, over.kind, heads, rows)
 
 
 def _detected(summary: Summary, setting: Setting, defence: str) -> list[Entry]:
-    results = [each for group in summary.attacked(setting, defence) for each in group.results]
+    groups = summary.attacked(setting, defence)
     peace = summary.groups.get((setting, NONE, defence))
-    honest = [*results, *(peace.results if peace else [])]
-    caught = sum(each.caught for each in results)
-    alarms = sum(each.false_alarms for each in results)
-    found = [after for each in results for after in each.found]
-    shares = [
-        (caught, caught + sum(each.missed for each in results)),
-        (caught, caught + alarms),
-        (
-            sum(each.false_alarms for each in honest),
-            sum(each.false_alarms + each.cleared for each in honest),
-        ),
-        (len(found), sum(each.hostile for each in results)),
-        (sum(each.honest_away for each in honest), sum(each.honest for each in honest)),
+    every = [*groups, *([peace] if peace else [])]
+    until = [found for group in groups if (found := _until(group)) is not None]
+    return [
+        _share(groups, lambda each: (each.caught, each.missed)),
+        _share(groups, lambda each: (each.caught, each.false_alarms)),
+        _share(every, lambda each: (each.false_alarms, each.cleared)),
+        _away(groups),
+        Entry(f"{median(until):g}" if until else "-"),
+        _share(every, lambda each: (each.honest_away, each.honest - each.honest_away)),
     ]
-    entries = [Entry(f"{100 * part / whole:.1f}" if whole else "-") for part, whole in shares]
-    entries.insert(4, Entry(f"{median(found):g}" if found else "-"))
-    return entries
+
+
+def _share(groups: Sequence[Group], parts: Callable[[Result], tuple[int, int]]) -> Entry:
+    """The first part of both, over all groups, seed by seed."""
+    shares = []
+    for results in _by_seed(groups):
+        part, rest = (sum(each) for each in zip(*map(parts, results), strict=True))
+        shares += [part / (part + rest)] if part + rest else []
+    found = estimate(shares)
+    return Entry(percent(found) if found else "-")
+
+
+def _away(groups: Sequence[Group]) -> Entry:
+    found = estimate(
+        mean(len(each.found) / max(each.hostile, 1) for each in results)
+        for results in _by_seed(groups)
+    )
+    return Entry(percent(found) if found else "-")
+
+
+def _by_seed(groups: Sequence[Group]) -> Iterator[tuple[Result, ...]]:
+    return zip(*(group.results for group in groups), strict=True)
+
+
+def _until(group: Group) -> float | None:
+    """Median rounds until an attacker was put away; None where nobody was."""
+    found = [after for each in group.results for after in each.found]
+    return median(found) if found else None
 
 
 def quarantine(summary: Summary, over: Compared) -> Iterator[Table]:
@@ -69,10 +92,11 @@ def quarantine(summary: Summary, over: Compared) -> Iterator[Table]:
 
 
 def _rounds_until(group: Group) -> Entry:
-    found = [after for each in group.results for after in each.found]
+    until = _until(group)
+    found = sum(len(each.found) for each in group.results)
     hostile = sum(each.hostile for each in group.results)
     share = group.over(lambda each: each.share).mean
-    text = f"{median(found):g}" if found else "-"
-    shade = len(found) / hostile if hostile else None
-    told = f"{text} ({len(found)}/{hostile}; {100 * share:.1f} %)"
+    text = f"{until:g}" if until is not None else "-"
+    shade = found / hostile if hostile else None
+    told = f"{text} ({found}/{hostile}; {100 * share:.1f} %)"
     return Entry(told, "", shade, False, name_of(group))

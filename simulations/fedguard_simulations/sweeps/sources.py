@@ -27,7 +27,16 @@ LEFT_OUT = {
     ),
 }
 """By package, what decides no result: a change there leaves the cache as it is."""
-LIBRARIES = ("flwr", "numba", "numpy", "scikit-learn", "scipy", "torch")
+LIBRARIES = (
+    "datasets",
+    "flwr",
+    "flwr-datasets",
+    "numba",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)
 
 
 @cache

@@ -17,7 +17,7 @@ def behaviour() -> Scorer:
     row, and no forward pass for every client. Its robust z is averaged over rounds. Needs the
     vector "root"; a few hundred examples like the clients' are enough.
 
-    Source: loss on a validation set as in Xie et al. (Zeno), ICML 2019, section 3, to first order
+    Source: loss on a validation set as in Xie et al. (Zeno), ICML 2019, to first order
     """
     memory = along("behaviour", "root", -1.0)
 
