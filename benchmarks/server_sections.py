@@ -57,11 +57,11 @@ def store(data: dict[str, Any]) -> str:
         )
     heads = ["Round", "audit log", "database, log included", "log, a round", "database, a round"]
     return (
-        f"{data['clients']:,} clients, {data['d']:,} parameters, {data['rounds']} rounds on SQLite, all six scorers, "
+        f"{data['clients']:,} clients, {data['d']:,} parameters, {data['rounds']} rounds on SQLite, every family of scores, "
         f"reputations, every verdict kept (`{data['command']}`). Scoring, judging and committing took {took['p50']:.0f} ms a round "
         f"beyond aggregating alone ({data['aggregating_ms']:.0f} ms) in the median, {took['p90']:.0f} ms in one of ten.\n\n"
         + table(heads, rows)
-        + "\n\nThe first rows hold two packed states of 2 MB. Retention prunes verdicts and states; the log's hashes stay."
+        + "\n\nThe first rows hold two packed states of 3 MB. Retention prunes verdicts and states; the log's hashes stay."
     )
 
 
