@@ -164,8 +164,9 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     told = (
         "# One hostile reply\n\n"
-        "Ten honest nodes train a softmax regression on scikit-learn's digits, an eleventh sends "
-        f"one of these replies; one round, Flower {flwr.__version__}, replies taken apart into "
+        "Ten honest nodes train a softmax regression on scikit-learn's digits, an eleventh, "
+        "which knows the app and the model it was sent, spends its one reply on one of "
+        f"these; one round, Flower {flwr.__version__}, replies taken apart into "
         "objects and put together again as a SuperLink and its ServerApp do "
         "(`python benchmarks/hostile.py docs`). *Same* is to the bit the model of the ten honest "
         "alone; *run ends* loses every round after it; *moved* tells by how much the model is "

@@ -84,6 +84,7 @@ def list_attacks(name: Name = None) -> None:
         own = told["written"], told["summary"], told["knows"], told["budget"]
         _row(table, *own, cost, told["paper"])
     _print(table, "fedguard attacks NAME shows all of one, its parameters included.")
+    Console().print("Replies that break the protocol need no training: docs/hostile.md has them.")
 
 
 def list_scenarios() -> None:
