@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Engine, select
 
@@ -86,11 +88,20 @@ def federations_in(where: str) -> list[str]:
 
 
 def _engine_there(where: str) -> Engine:
-    """An engine for a store that somebody made. Raises `NoStore`."""
+    """An engine for a store that somebody made. Raises `NoStore`.
+
+    One on a medium that nobody can write to, and nobody else does, is read without a lock.
+    """
     url = url_of(where)
-    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-        raise NoStore(url.removeprefix(SQLITE))
-    return engine_of(url)
+    if not url.startswith(SQLITE):
+        return engine_of(url)
+    path = Path(url.removeprefix(SQLITE))
+    if not path.exists():
+        raise NoStore(str(path))
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    if in_use or os.access(path.parent, os.W_OK):
+        return engine_of(url)
+    return engine_of(f"{SQLITE}file:{quote(str(path.absolute()))}?immutable=1&uri=true")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from databases import postgresql
+from ocsf import detection_findings
 from rounds import POLICY, cohort
 from typer.testing import CliRunner
 
@@ -44,6 +45,7 @@ from fedguard.state.schema import upgrade
 from fedguard.state.sql import Retention, SqlStore
 from fedguard.state.tables import metadata
 from fedguard.state.verifying import verify
+from fedguard.telemetry.shipping import lines_of
 from fedguard.types import RoundReport, Vector
 
 ROUNDS = 6
@@ -368,6 +370,32 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert findings(small / "store") == []
     finally:
         os.system(f"umount {small}")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a file system")
+def test_a_read_only_copy_is_read_and_not_written(folder: Path) -> None:
+    """A back-up on a medium that nobody can write to."""
+    if os.system(f"mount --bind -o ro {folder} {folder} 2>/dev/null"):
+        pytest.skip("this machine lets nobody mount")
+    try:
+        assert findings(folder) == []
+        assert "client-3" in fedguard("clients", "-s", folder)
+        done = CliRunner().invoke(app, ["ban", "client-3", "-s", str(folder)])
+        assert isinstance(done.exception, StoreUnavailable)
+    finally:
+        os.system(f"umount {folder}")
+    assert findings(folder) == []
+
+
+def test_what_a_siem_is_sent_of_a_store_keeps_to_the_schema(folder: Path) -> None:
+    with open_to_read(str(folder)) as store:
+        lines = list(lines_of(store, 0, "ocsf"))
+    assert {"client.quarantine", "operator.quarantine", "update.refused"} <= {
+        line.kind for line in lines
+    }
+    schema = detection_findings()
+    for line in lines:
+        schema.validate(json.loads(line.text))
 
 
 def test_an_order_given_in_a_process_of_its_own(folder: Path) -> None:

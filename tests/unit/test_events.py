@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from ocsf import detection_findings
 
 from fedguard.events import Event, detection_finding, ecs_document, events_of
-from fedguard.events.ocsf import KINDS, OCSF_VERSION
+from fedguard.events.ocsf import KINDS
 from fedguard.types import Change, RoundReport, Standing, Verdict
 
 HOSTILE = ["plain", '"quoted"\n', "\u202eevil", "\0", "x" * 100_000, "{{7*7}}", ""]
@@ -34,9 +34,7 @@ REPORT = RoundReport(
 
 @pytest.fixture(scope="module")
 def schema() -> Draft202012Validator:
-    ocsf = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=OCSF_VERSION))
-    name = ocsf.lookup_class_name_from_uid(class_uid=2004)
-    return Draft202012Validator(ocsf.get_class_schema(name, profiles=["security_control"]))
+    return detection_findings()
 
 
 def test_a_report_holds_its_events_and_no_more() -> None:
