@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, client_named, to_read
+
+if TYPE_CHECKING:
+    from fedguard.reputation import Override
 
 __all__ = ["list_clients", "list_rounds", "show_client"]
 
@@ -37,15 +40,15 @@ def list_clients(
     ] = None,
 ) -> None:
     """Every client: standing, reputation, last scores, and why. The least reputed come first."""
-    from fedguard.state.queries import clients_of
+    from fedguard.state.queries import clients_of, notes_of, orders_of
 
-    table = _table("Client", "Standing", "Since", "Reputation", "Rounds", "Last scores", "Why")
-    shown = [
-        row
-        for row in clients_of(to_read(store, federation, files))
-        if standing in (None, row.standing)
-    ]
+    opened = to_read(store, federation, files)
+    orders, notes = orders_of(opened), notes_of(opened)
+    heads = ("Client", "Standing", "Since", "Reputation", "Rounds", "Last scores", "Why")
+    table = _table(*heads, *(["Note"] if notes else []))
+    shown = [row for row in clients_of(opened) if standing in (None, row.standing)]
     for row in shown:
+        why = [_order(orders[row.name])] if row.name in orders else []
         table.add_row(
             Text(row.name),
             _standing(row.standing),
@@ -53,7 +56,8 @@ def list_clients(
             f"{row.reputation:.2f}",
             str(row.participations),
             _scores(row.scores or {}),
-            Text(_why(row.evidence or {})),
+            Text("; ".join(filter(None, [*why, _why(row.evidence or {})]))),
+            *([Text(notes.get(row.name, ""))] if notes else []),
         )
     console = Console()
     console.print(table if shown else "no such client")
@@ -66,7 +70,7 @@ def show_client(
     files: Files = None,
 ) -> None:
     """One client: its evidence in words, its scores over rounds, and what happened to it."""
-    from fedguard.state.queries import history_of
+    from fedguard.state.queries import history_of, orders_of
 
     opened = to_read(store, federation, files)
     row, past, told = history_of(opened, client_named(opened, client))
@@ -77,6 +81,8 @@ def show_client(
     console.print(
         f"took part in {row.participations} rounds, from {row.first_round} to {row.last_round}"
     )
+    if row.name in (orders := orders_of(opened)):
+        console.print(Text(_order(orders[row.name])))
     console.print(_words(past[-1].evidence if past else {}))
     shown = [each for each in past if each.scores][-NEWEST:]
     if shown:
@@ -128,6 +134,16 @@ def _scores(scores: Mapping[str, float]) -> str:
     """The highest first."""
     ordered = sorted(scores.items(), key=lambda pair: -pair[1])
     return " ".join(f"{family[:4]} {score:.1f}" for family, score in ordered[:3])
+
+
+def _order(order: Override) -> str:
+    """What the operator ordered, until when, and why."""
+    ends = [f"round {order.until_round}"] if order.until_round is not None else []
+    if order.until_time is not None:
+        at = datetime.fromtimestamp(order.until_time, UTC).isoformat(" ", "minutes")
+        ends.append(at.removesuffix("+00:00"))
+    until = f" until {' or '.join(ends)}" if ends else ""
+    return f"the operator: {order.action}{until}{f' ({order.note})' if order.note else ''}"
 
 
 def _why(evidence: Mapping[str, float]) -> str:

@@ -31,8 +31,9 @@ def replay_round(
     told, inputs = told_of(opened, server_round)
     if inputs is None:
         raise ConfigError(
-            f"the inputs of round {server_round} are not kept: open the store with "
-            "retention=Retention(inputs=N) to keep those of the last N rounds"
+            f"the inputs of round {server_round} are not kept: to keep those of the last N rounds "
+            "set inputs = N under [keep] in fedguard.toml, or open the store with "
+            "retention=Retention(inputs=N)"
         )
     _, report, state = replayed(
         opened.blobs.get(inputs), lambda given: given.policy(RULES, SCORERS, OPTIMISERS)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 from fedguard.reputation import Action, Override
 from fedguard.state.tables import overrides, rounds
 
-__all__ = ["links_in", "orders_in", "rollback_in", "undone_in"]
+__all__ = ["links_in", "notes_in", "orders_in", "rollback_in", "undone_in"]
 
 
 def orders_in(
@@ -19,6 +19,12 @@ def orders_in(
     giving = [str(action) for action in Action if action.stands]
     found = {row.client: _order(row) for row in _rows(connection, federation, giving)}
     return {name: each for name, each in found.items() if each.holds(following, now)}
+
+
+def notes_in(connection: Connection, federation: int) -> dict[str, str]:
+    """By client, the last note that says something of it."""
+    rows = _rows(connection, federation, [str(Action.NOTE)])
+    return {row.client: row.note for row in rows}
 
 
 def links_in(connection: Connection, federation: int) -> dict[str, str]:

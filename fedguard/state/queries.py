@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
 
 from fedguard.errors import InvalidParameter, UnknownName
+from fedguard.reputation import Override
 from fedguard.state import tables
 from fedguard.state.database import reading
 from fedguard.state.logbook import entry_at
+from fedguard.state.orders import notes_in, orders_in
 from fedguard.state.sql import SqlStore
 
 __all__ = [
@@ -23,6 +26,8 @@ __all__ = [
     "history_of",
     "model_of",
     "name_like",
+    "notes_of",
+    "orders_of",
     "rounds_of",
     "sizes_of",
     "told_of",
@@ -52,6 +57,19 @@ def clients_of(store: SqlStore) -> Rows:
     )
     with reading(store.engine) as connection:
         return connection.execute(query).all()
+
+
+def orders_of(store: SqlStore) -> dict[str, Override]:
+    """By client, what the operator ordered for the next round."""
+    done = store.done
+    with reading(store.engine) as connection:
+        return orders_in(connection, store.id, done + 1, time.time())
+
+
+def notes_of(store: SqlStore) -> dict[str, str]:
+    """By client, the last thing that the operator noted of it."""
+    with reading(store.engine) as connection:
+        return notes_in(connection, store.id)
 
 
 def name_like(store: SqlStore, given: str) -> str:

@@ -516,6 +516,9 @@ def test_the_commands_tell_what_the_store_knows(folder: Path) -> None:
     told = fedguard("db", "info", "-s", str(folder))
     assert "log" in told
     assert "kB" in told
+    assert "the operator: quarantine (rang them)" in fedguard("client", "client-1", "-s", folder)
+    fedguard("note", "client-1", "-m", "Ward 7", "-s", folder)
+    assert "Ward 7" in fedguard("clients", "-s", folder)
     said = fedguard("reinstate", "client-3", "-m", "mended", "-s", str(folder))
     assert "counts from round 7" in said
     fedguard("ban", "client-7", "--rounds", "2", "-s", str(folder))
