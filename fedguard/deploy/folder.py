@@ -21,8 +21,6 @@ __all__ = ["make_folder", "write_deployment"]
 TEMPLATES = "templates"
 ELSEWHERE = ("systemd/hardening",)
 """Templates that others include."""
-UNFIT = " \t\n%$\\\"'"
-"""Signs of a path that units, compose files and shells would have to quote, each otherwise."""
 HEALTH_PORT = 9103
 """Of the SuperLink, where units and manifests start it."""
 
@@ -34,9 +32,6 @@ def make_folder(folder: Path, values: Mapping[str, Any]) -> Settings:
     """
     if (folder / FILE).exists():
         raise ConfigError(f"{folder / FILE} is there already: nothing was written")
-    if strange := sorted({each for each in str(folder.absolute()) if each in UNFIT}):
-        told = " and ".join(map(repr, strange))
-        raise ConfigError(f"{folder.absolute()} has {told} in it, which systemd reads its own way")
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f".{FILE}.new"

@@ -128,10 +128,6 @@ def test_a_folder_that_cannot_be_is_not_begun(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^superlink\.names\.0: a host's name"):
         make_folder(tmp_path / "new", {"superlink.names": ("host:9092",)})
     assert not (tmp_path / "new").exists()
-    for name in ("two words", "100%", "$HOME"):
-        with pytest.raises(ConfigError, match="systemd reads its own way"):
-            make_folder(tmp_path / name, {})
-        assert not (tmp_path / name).exists()
 
 
 def test_the_policy_is_what_the_settings_say(tmp_path: Path) -> None:
