@@ -430,7 +430,7 @@ def test_mistakes_end_in_one_line_and_exit_code_two(
     [
         ("rules", ["trimmed_mean(f)", "n >= 2f + 3", "Blanchard et al., NeurIPS 2017"]),
         ("rules krum", ["krum(f)", "Source: Blanchard et al., NeurIPS 2017, section 4"]),
-        ("attacks", ["min_max(f)", "all honest updates", "Budget", "2 pass(es)"]),
+        ("attacks", ["min_max(f)", "every honest update", "Budget", "2 pass(es)"]),
         ("attacks backdoor", ["boost=5.0", "Gu et al. (BadNets)"]),
         ("scenarios", list(scenarios())),
         ("--version", ["fedguard 0."]),

@@ -167,7 +167,7 @@ def test_label_flip_and_backdoor_poison_copies() -> None:
     [
         lambda: scaled_negation(0),
         lambda: gaussian_noise(-1),
-        lambda: free_rider(0),
+        lambda: free_rider(-1e-3),
         lambda: backdoor(fraction=0),
         lambda: backdoor(size=0),
         lambda: backdoor(target=-1),
