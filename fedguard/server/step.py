@@ -30,6 +30,9 @@ __all__ = ["step"]
 NOBODY = "no admissible update"
 DECIMALS = 4
 """Of a score: as many as anybody reads, and a third of the log."""
+LEAST_WEIGHT = 0.05
+"""Beside the heaviest row, below which a row is left out: shortened to next to nothing, a few of
+them would be the tightest rows there are, and pull the aggregate to nothing."""
 NOT_FINITE = "the update holds a NaN, an infinity, or values too large to square"
 
 
@@ -125,15 +128,19 @@ def _aggregate(
 ) -> tuple[Defence, Aggregate | str]:
     """The aggregate of the admitted rows and by what, or why there is none."""
     blocks, context, statistics = seen.blocks, seen.context, seen.statistics
+    weights = np.array([judgement.weight(context.clients[row]) for row in admitted])
+    weights /= weights.max()
+    counting = np.flatnonzero(weights >= LEAST_WEIGHT)
+    rows = [admitted[place] for place in counting]
     known: Statistics | None = statistics
-    if len(admitted) < blocks.n:
+    if len(rows) < blocks.n:
         own = range(blocks.n, statistics.n)  # the stages' own vectors
         per_client = any(stage.keeps_rows for stage in stages_of(policy.defence))
-        known = None if per_client else seen.known.take([*admitted, *own])
-        blocks, context = blocks.take(admitted), context.take(admitted)
-    weights = np.array([judgement.weight(client) for client in context.clients])
-    shortened = _shortened(weights / weights.max()) if (weights < weights.max()).any() else None
-    for defence in _against(policy, seen, admitted, judgement):
+        known = None if per_client else seen.known.take([*rows, *own])
+        blocks, context = blocks.take(rows), context.take(rows)
+    shares = weights[counting]
+    shortened = _shortened(shares) if (shares < 1).any() else None
+    for defence in _against(policy, seen, admitted, rows, judgement):
         whole = chain(shortened, defence) if shortened else defence
         state = (None, *seen.defence) if shortened else seen.defence
         try:
@@ -143,13 +150,18 @@ def _aggregate(
             continue
         except CannotAggregate as error:
             return defence, str(error)
-        finite = np.isfinite(result.vector).all()
-        return defence, result if finite else "the aggregate is not finite"
+        if not np.isfinite(result.vector).all():
+            return defence, "the aggregate is not finite"
+        if result.weights is not None:
+            weights[:] = 0.0
+            weights[counting] = result.weights
+            result = result._replace(weights=weights)
+        return defence, result
     return policy.defence, told
 
 
 def _against(
-    policy: Policy, seen: Scored, admitted: list[int], judgement: Judged
+    policy: Policy, seen: Scored, admitted: list[int], counting: list[int], judgement: Judged
 ) -> Sequence[Defence]:
     """The policy's defence, and what to do when too few are left for it, in order."""
     standings = [judgement.of(client).standing for client in seen.context.clients]
@@ -158,7 +170,7 @@ def _against(
     enough = len(admitted) + away >= stages_of(policy.defence)[0].min_updates
     if policy.adaptive and enough:  # else f hostile could be too many
         doubted = sum(
-            bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in admitted
+            bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in counting
         )
         left = max(most - away, 0)
         first = most - min(max(doubted, left - left // 2), most)

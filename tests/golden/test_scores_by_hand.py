@@ -203,6 +203,23 @@ def test_response_finds_who_does_not_turn_back() -> None:
     assert len(past.models) == 1  # one model a round that somebody was last seen in
 
 
+def test_response_says_nothing_where_next_to_nothing_was_made_of_the_updates() -> None:
+    """Taking its own part off such a way would leave every honest update turned round."""
+    rng = np.random.default_rng(2)
+    (sketched,) = response().probes
+    memory, centres, model = response().memory, rng.normal(size=(9, 400)), np.zeros(400)
+    assert memory
+    past = memory.init()
+    for _ in range(8):
+        rows = centres + 0.5 * rng.normal(size=centres.shape)
+        own = Context.of_rows(9)._replace(vectors={"model": model})
+        seen = replace(probe(InMemory(rows), [sketched]), context=own)
+        recalled = memory.recall(past, seen, np.ones(9, bool))
+        assert response().score(seen, np.ones(9, bool), recalled).tolist() == [0] * 9
+        past = memory.learn(past, seen, recalled)
+        model = model + 0.01 * rows.mean(axis=0)
+
+
 def test_response_needs_a_model_that_moves() -> None:
     memory = response().memory
     assert memory

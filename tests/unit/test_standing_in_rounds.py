@@ -208,16 +208,32 @@ def test_identical_colluders_do_not_move_the_scale_they_are_judged_by() -> None:
     assert gone == {"c00", "c01", "c02"}
 
 
-@pytest.mark.parametrize(("rounds", "weight"), [(2, 1 / 32), (5, 1 / 8), (11, 0.5), (20, 0.5)])
+@pytest.mark.parametrize(("rounds", "weight"), [(2, 0), (5, 1 / 8), (11, 0.5), (20, 0.5)])
 def test_probation_counts_half_and_a_new_key_less(rounds: int, weight: float) -> None:
-    """It grows with the square of the rounds: of twelve it has taken part in one more than told."""
+    """It grows with the square of the rounds: of twelve it has taken part in one more than told.
+
+    At first it is so little that it is nothing.
+    """
     _, state = run(25)
     known = dict(state.reputations) | {"c03": Reputation(participations=rounds)}
     linear = replace(POLICY, defence=rules.mean())
     _, report, _ = step(replace(state, reputations=known), cohort(rows(26)), linear)
     weights = {each.client: each.weight for each in report.verdicts}
-    assert weights["c03"] == pytest.approx(weight / N)
-    assert weights["c04"] == pytest.approx(1 / N)
+    counting = N if weight else N - 1
+    assert weights["c03"] == pytest.approx(weight / counting)
+    assert weights["c04"] == pytest.approx(1 / counting)
+
+
+def test_new_keys_are_not_the_tightest_rows_there_are() -> None:
+    """Shortened to next to nothing, a few of them would pull the aggregate of the others along."""
+    _, state = run(25)
+    known = dict(state.reputations) | {f"c0{i}": Reputation() for i in range(F)}
+    values = rows(26)
+    vector, report, _ = step(replace(state, reputations=known), cohort(values), POLICY)
+    assert vector is not None
+    np.testing.assert_allclose(vector, aggregate(POLICY.defence, values[F:]).vector, rtol=1e-5)
+    assert {each.weight for each in report.verdicts[:F]} == {0.0}
+    assert len(report.admitted) == N
 
 
 def test_while_all_are_new_nobody_is_shortened() -> None:

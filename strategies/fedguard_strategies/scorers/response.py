@@ -20,6 +20,8 @@ KEEP = 0.95
 """Of the past, in each round: one round says little, twenty say much."""
 FARTHEST = 4.0
 """No one round counts as stranger."""
+FAR = 2.0
+"""Own parts that the model has to have gone: of updates alike in nothing, it is the root of n."""
 BIAS = 0.25
 """Of a sketch's noise: what two steady ways share by chance in it is the same in every round."""
 
@@ -94,7 +96,7 @@ def _responses(size: int, seed: int) -> Memory:
         before = past.updates.of(context.clients)[0] * facts[:, :1]
         there = past.models[np.searchsorted(past.rounds, facts[:, 2])] if known.any() else model
         way = model - there
-        moved = known & (np.abs(way).max(axis=1, initial=0.0) > 0) if known.any() else known
+        moved = known & _far(way, facts, among & known) if known.any() else known
         turned = _cosines(now - before, way - facts[:, 1:2] * before)
         strange = _strangeness(turned, among & moved, noise_of(half))
         averages = np.where(moved, KEEP * averages + (1.0 - KEEP) * strange, averages)
@@ -114,6 +116,17 @@ def _responses(size: int, seed: int) -> Memory:
         return Past(updates, facts, np.array(rounds)[kept], np.stack(models)[kept])
 
     return Memory(f"responses(size={size}, seed={seed})", init, recall, learn, (probe,))
+
+
+def _far(way: Float64, facts: Float64, among: Rows) -> Rows:
+    """Whether the model went farther than what is taken off the way as a client's own part.
+
+    Where next to nothing was made of the updates, what is left would be those parts turned round.
+    """
+    usual = float(np.median(facts[among, 0])) if among.any() else 0.0
+    lengths = np.linalg.norm(way, axis=1)
+    far: Rows = (lengths > 0) & (lengths >= FAR * facts[:, 1] * usual)
+    return far
 
 
 def _halved(sketches: Float64) -> Float64:
