@@ -20,6 +20,8 @@ PROTOCOL = "protocol"
 POSITION = frozenset({"magnitude", "direction", "neighbourhood"})
 """Families that go together: an honest client that alone holds a class sends long updates, far
 from the others, another way. Of a verdict they are one."""
+APART = frozenset({"direction", "neighbourhood", "extent"})
+"""Families that say how far a client is from the others."""
 CANARIES = frozenset({"behaviour", "trigger"})
 """Families that the same clean examples tell: who has one class in plenty may show in both."""
 TOGETHER = (POSITION, CANARIES)
@@ -149,6 +151,10 @@ class ReputationPolicy:
         kinds = {next((each for each in TOGETHER if family in each), family) for family in alarms}
         broken = any(levels.get(family, 0.0) >= MOST_EVIDENCE for family in LAWS)
         return PROTOCOL in alarms or broken or len(kinds) >= 2
+
+    def apart(self, known: Reputation) -> bool:
+        """Whether there is the most evidence there can be that it lies far from the others."""
+        return any(known.evidence.get(family, 0.0) >= MOST_EVIDENCE for family in APART)
 
     def weight(self, known: Reputation) -> float:
         """How long a row of such a client counts, beside a trusted one's.

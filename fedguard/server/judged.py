@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from fedguard.probes import Float64
 from fedguard.reputation import Action, Evidence, Reputation, ReputationPolicy
 from fedguard.reputation.policy import ENOUGH, PROTOCOL
 from fedguard.scoring import MOST_SURPRISE
@@ -46,8 +49,19 @@ class Judged(NamedTuple):
     def of(self, client: str) -> Reputation:
         return self.reputations.get(client, NEW) if self.policy else UNKNOWN
 
-    def weight(self, client: str) -> float:
-        return self.policy.weight(self.of(client)) if self.policy else 1.0
+    def weights(self, clients: Sequence[str]) -> Float64:
+        """How much each counts; nothing, if it is one of several that lie apart from the rest.
+
+        One such client may be an honest one with data like nobody's. Several are no such chance,
+        and more than f, or half of them all, are no minority.
+        """
+        if not self.policy:
+            return np.ones(len(clients))
+        known = [self.of(client) for client in clients]
+        apart = np.array([self.policy.apart(each) for each in known])
+        weights = np.array([self.policy.weight(each) for each in known])
+        most = min(self.policy.f, (len(clients) - 1) // 2)
+        return np.where(apart & (2 <= apart.sum() <= most), 0.0, weights)
 
     def told(self, client: str) -> dict[str, Any]:
         """What a verdict says of a client's standing."""

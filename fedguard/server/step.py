@@ -128,7 +128,7 @@ def _aggregate(
 ) -> tuple[Defence, Aggregate | str]:
     """The aggregate of the admitted rows and by what, or why there is none."""
     blocks, context, statistics = seen.blocks, seen.context, seen.statistics
-    weights = np.array([judgement.weight(context.clients[row]) for row in admitted])
+    weights = judgement.weights([context.clients[row] for row in admitted])
     weights /= weights.max()
     counting = np.flatnonzero(weights >= LEAST_WEIGHT)
     rows = [admitted[place] for place in counting]
@@ -140,7 +140,8 @@ def _aggregate(
         blocks, context = blocks.take(rows), context.take(rows)
     shares = weights[counting]
     shortened = _shortened(shares) if (shares < 1).any() else None
-    for defence in _against(policy, seen, admitted, rows, judgement):
+    away = seen.blocks.n - int(np.count_nonzero(weights))
+    for defence in _against(policy, seen, away, rows, judgement):
         whole = chain(shortened, defence) if shortened else defence
         state = (None, *seen.defence) if shortened else seen.defence
         try:
@@ -161,13 +162,15 @@ def _aggregate(
 
 
 def _against(
-    policy: Policy, seen: Scored, admitted: list[int], counting: list[int], judgement: Judged
+    policy: Policy, seen: Scored, away: int, counting: list[int], judgement: Judged
 ) -> Sequence[Defence]:
-    """The policy's defence, and what to do when too few are left for it, in order."""
+    """The policy's defence, and what to do when too few are left for it, in order.
+
+    Of the f are those who are `away`: in quarantine, not finite, copies, or certain.
+    """
     standings = [judgement.of(client).standing for client in seen.context.clients]
-    away = seen.blocks.n - len(admitted)  # in quarantine, not finite, or copies: of the f all
     first, most = 0, len(policy.smaller)
-    enough = len(admitted) + away >= stages_of(policy.defence)[0].min_updates
+    enough = seen.blocks.n >= stages_of(policy.defence)[0].min_updates
     if policy.adaptive and enough:  # else f hostile could be too many
         doubted = sum(
             bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in counting

@@ -236,6 +236,19 @@ def test_new_keys_are_not_the_tightest_rows_there_are() -> None:
     assert len(report.admitted) == N
 
 
+@pytest.mark.parametrize(("apart", "counting"), [(1, N), (2, N - 2), (F, N - F), (F + 1, N)])
+def test_several_that_are_all_too_far_from_the_rest_do_not_count(apart: int, counting: int) -> None:
+    """One may be honest with data like nobody's, and more than f are no minority."""
+    _, state = run(25)
+    far = Reputation(Standing.TRUSTED, participations=25, evidence={"neighbourhood": 2.5})
+    known = dict(state.reputations) | {f"c{i:02}": far for i in range(apart)}
+    linear = replace(POLICY, defence=rules.mean())
+    _, report, _ = step(replace(state, reputations=known), cohort(rows(26)), linear)
+    counted = [each for each in report.verdicts if each.weight]
+    assert len(counted) == counting
+    assert len(report.admitted) == N
+
+
 def test_while_all_are_new_nobody_is_shortened() -> None:
     linear = replace(POLICY, defence=rules.mean())
     _, report, _ = step(State(), cohort(rows(1)), linear)
