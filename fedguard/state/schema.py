@@ -36,7 +36,7 @@ def upgrade(engine: Engine) -> str:
 
     Raises `StoreTooNew`.
     """
-    found, newest, known = _revisions(engine)
+    found, (newest, known) = revision_of(engine), _revisions(engine)
     if found and found not in known:
         raise StoreTooNew(_shown(engine), found, newest)
     command.upgrade(_config(engine), "head")
@@ -48,10 +48,13 @@ def check(engine: Engine, make: bool) -> None:
 
     Without `make`, `StoreUnavailable` where there are none.
     """
-    found, newest, known = _revisions(engine)
+    with reading(engine) as connection:  # in one view: another process may be making them
+        found = MigrationContext.configure(connection).get_current_revision()
+        tables = inspect(connection).get_table_names()
+    newest, known = _revisions(engine)
     if found == newest:
         return
-    if found is None and not inspect(engine).get_table_names():
+    if found is None and not tables:
         if not make:
             raise NoStore(_shown(engine))
         upgrade(engine)
@@ -61,11 +64,11 @@ def check(engine: Engine, make: bool) -> None:
     raise StoreTooNew(_shown(engine), found, newest)
 
 
-def _revisions(engine: Engine) -> tuple[str | None, str, set[str]]:
-    """The schema that is there, the newest, and all that are known."""
+def _revisions(engine: Engine) -> tuple[str, set[str]]:
+    """The newest schema, and all that are known."""
     scripts = ScriptDirectory.from_config(_config(engine))
     known = {each.revision for each in scripts.walk_revisions()}
-    return revision_of(engine), scripts.get_current_head() or "", known
+    return scripts.get_current_head() or "", known
 
 
 def _shown(engine: Engine) -> str:
