@@ -125,7 +125,8 @@ def _far(way: Float64, facts: Float64, among: Rows) -> Rows:
     """
     usual = float(np.median(facts[among, 0])) if among.any() else 0.0
     lengths = np.linalg.norm(way, axis=1)
-    far: Rows = (lengths > 0) & (lengths >= FAR * facts[:, 1] * usual)
+    least = np.minimum(FAR * facts[:, 1], 0.5 * np.sqrt(facts[:, 1]))  # of few: half of chance
+    far: Rows = (lengths > 0) & (lengths >= least * usual)
     return far
 
 
