@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 NONE, ORACLE = "none", "oracle"
+DEFENCE = "auto(f)"
 ALPHAS = (1.0, 0.3, 0.1)
 RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Rates of false quarantines that an operator might ask for, tried on the same scores."""
@@ -166,7 +167,7 @@ def measure(plan: Plan) -> Cell:
         id="detection",
         summary="a cell of the table of detection",
         attack=attack.format(f=plan.f),
-        defence=f"auto(f={plan.f}, canaries={plan.canaries > 0})",
+        defence=f"auto(f={plan.f}, canaries={plan.canaries > 0})",  # as DEFENCE says
         dataset=plan.dataset,
         partition=f"dirichlet(alpha={plan.alpha})"
         if plan.lone is None
@@ -287,10 +288,15 @@ def write_detection(
         f"fedguard detection --datasets {','.join(datasets)} --clients "
         f"{','.join(map(str, clients))} --seeds {seeds} --rounds {rounds}"
     )
-    data = {"command": command, "versions": versions(), "cells": [asdict(cell) for cell in found]}
+    data = {
+        "command": command,
+        "defence": DEFENCE,
+        "versions": versions(),
+        "cells": [asdict(cell) for cell in found],
+    }
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection.json").write_text(json.dumps(data, indent=0) + "\n", encoding="utf8")
-    (out / "detection.md").write_text(page(found, command), encoding="utf8")
+    (out / "detection.md").write_text(page(found, command, DEFENCE), encoding="utf8")
 
 
 def read_cells(path: Path) -> Iterator[Cell]:

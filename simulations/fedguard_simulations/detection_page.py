@@ -18,7 +18,7 @@ HARM = 1.0
 """Points of accuracy under the run without attack from which an attack is said to have hurt."""
 
 
-def page(cells: Sequence[Cell], command: str) -> str:
+def page(cells: Sequence[Cell], command: str, defence: str) -> str:
     """The whole page."""
     first, policy = cells[0].plan, ReputationPolicy(f=1)
     seeds = len({cell.plan.seed for cell in cells})
@@ -31,9 +31,8 @@ def page(cells: Sequence[Cell], command: str) -> str:
         f"Rebuilt by `{command}`; every run is in [detection.json](detection.json).",
         "",
         f"An MLP, {first.rounds} rounds of 10 local steps, a fifth of the clients malicious, "
-        f"`chain(arc(f), caf(f))` with the standard scorers and `ReputationPolicy(f)`, {seeds} "
-        f"seed{'s' if seeds > 1 else ''}. Nothing is tuned to a data set, a degree of skew or an "
-        "attack.",
+        f"`{defence}` with its scores and reputations, {seeds} seed{'s' if seeds > 1 else ''}. "
+        "Nothing is tuned to a data set, a degree of skew or an attack.",
         "",
         "## Honest clients",
         "",

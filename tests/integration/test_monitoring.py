@@ -318,21 +318,19 @@ def test_who_is_on_call_sees_it_and_is_woken(tmp_path: Path) -> None:
                 lab.nodes[name].stop()
             until(lambda: notified("/page", "firing", HELD, whole), state)
             url = f"http://127.0.0.1:{alerts_port}/api/v2/alerts"
-            until(
-                lambda: (
-                    {
-                        each["labels"]["client"]
-                        for each in httpx.get(url).json()
-                        if each["labels"]["alertname"] == QUARANTINED
-                        and each["status"]["inhibitedBy"]
-                    }
-                    >= bad
-                ),
-                state,
-            )
+
+            def inhibited() -> set[str]:
+                return {
+                    each["labels"]["client"]
+                    for each in httpx.get(url).json()
+                    if each["labels"]["alertname"] == QUARANTINED and each["status"]["inhibitedBy"]
+                }
+
+            until(lambda: inhibited() >= bad, state)
             for node in nodes[:3]:
                 lab.start_node(node)
             until(lambda: notified("/page", "resolved", HELD, whole), state)
+            until(lambda: not inhibited(), state)  # else nobody is told what resolves meanwhile
             for client in bad:
                 done = CliRunner().invoke(
                     app, ["ban", client, "-s", str(folder / "store"), "--federation", "ward"]

@@ -63,7 +63,7 @@ def test_commands_shown_exist(line: str) -> None:
 
 def test_the_table_of_detection_is_what_its_data_say() -> None:
     data = json.loads((ROOT / "docs" / "detection.json").read_text(encoding="utf8"))
-    found = detection_page(list(map(cell_of, data["cells"])), data["command"])
+    found = detection_page(list(map(cell_of, data["cells"])), data["command"], data["defence"])
     assert (ROOT / "docs" / "detection.md").read_text(encoding="utf8") == found
 
 

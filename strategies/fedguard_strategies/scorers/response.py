@@ -21,7 +21,7 @@ KEEP = 0.95
 FARTHEST = 4.0
 """No one round counts as stranger."""
 FAR = 2.0
-"""Own parts that the model has to have gone: of updates alike in nothing, it is the root of n."""
+"""Own parts that the model has to have gone: by updates alike in nothing it goes the root of n."""
 BIAS = 0.25
 """Of a sketch's noise: what two steady ways share by chance in it is the same in every round."""
 
