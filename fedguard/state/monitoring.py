@@ -97,6 +97,7 @@ class Client(NamedTuple):
     told: str | None
     weight: float | None
     norm: float | None
+    suspected: bool | None
     evidence: Mapping[str, float]
     suspicion: float
 
@@ -202,6 +203,7 @@ class Monitor:
                 case((took_part, cast(verdicts.c.scores, Text))),
                 case((took_part, verdicts.c.weight)),
                 case((took_part, verdicts.c.norm)),
+                case((took_part, verdicts.c.suspected)),
                 cast(verdicts.c.evidence, Text),
             )
             .outerjoin(verdicts, last)
