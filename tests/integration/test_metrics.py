@@ -96,7 +96,9 @@ def test_figures_are_the_stores_and_outlive_a_restart(folder: Path) -> None:
     assert one(metrics, "clients", standing="quarantine") == standing > 0
     assert one(metrics, "last_round_quarantined") == standing
     away = [each.suspected for each in report.verdicts if not each.standing.counts]
-    assert one(metrics, "last_round_suspects") == len(report.suspects) - sum(away) < rows[0].suspected
+    assert (
+        one(metrics, "last_round_suspects") == len(report.suspects) - sum(away) < rows[0].suspected
+    )
 
 
 def test_totals_do_not_shrink_when_verdicts_are_pruned(folder: Path) -> None:

@@ -43,9 +43,11 @@ CARELESS, CAREFUL = "mean()", "<b>careful|</b>"
 
 def test_a_grid_has_every_cell_once_and_what_to_compare_with() -> None:
     cells = list(sweeps.sweep().cells())
-    assert len(set(cells)) == len(cells) == 3 * (2 + 3 * 2)
+    assert len(set(cells)) == len(cells) == 3 * (2 + 1 + 3 * 2)
     runs = Counter(cell.run for cell in cells)
-    assert runs == {"oracle": 3, "clean": 6, "peace": 3, "defended": 12}
+    assert runs == {"oracle": 6, "clean": 6, "peace": 3, "defended": 12}
+    aims = {cell.attack for cell in cells if cell.run == "oracle"}
+    assert aims == {NONE, "backdoor(boost=5)"}
     careful = [cell for cell in cells if cell.defence == CAREFUL]
     assert {cell.scenario.defence for cell in careful} == {"trimmed_mean(f=1)"}
     assert all(cell.scenario.reputation for cell in careful)
@@ -118,9 +120,10 @@ def test_a_key_depends_on_what_decides_the_result_alone() -> None:
     assert key_of(a_cell()) == key == key_of(a_cell(id="other", summary="told otherwise"))
     for change in ({"rounds": 4}, {"seed": 9}, {"attack": "label_flip()"}, {"reputation": True}):
         assert key_of(a_cell(**change)) != key
-    oracle = dataclasses.replace(a_cell(), run="oracle")
-    same = dataclasses.replace(a_cell(defence="krum(f=1)", attack="label_flip()"), run="oracle")
-    assert key_of(oracle) == key_of(same) != key
+    oracle = dataclasses.replace(a_cell(), run="oracle", attack=NONE)
+    same = a_cell(defence="krum(f=1)", attack="label_flip()")
+    assert key_of(dataclasses.replace(same, run="oracle", attack=NONE)) == key_of(oracle) != key
+    assert key_of(dataclasses.replace(same, run="oracle")) != key_of(oracle)
 
 
 def test_a_key_depends_on_code_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +182,8 @@ def made_up(cell: Cell) -> Result:
         kept = 0.88 if cell.defence == CAREFUL else 0.5
         success = 0.3 if "backdoor" in cell.attack else None
         return sweeps.result(kept * oracle, success, found=(2,) if cell.defence == CAREFUL else ())
-    return sweeps.result(oracle - (0.05 if cell.run == "peace" else 0.0), hostile=0)
+    taken = 0.04 if cell.run == "oracle" and cell.attack != NONE else None
+    return sweeps.result(oracle - (0.05 if cell.run == "peace" else 0.0), taken, hostile=0)
 
 
 def test_figures_are_paired_by_seed_and_targets_missed_are_told() -> None:
@@ -262,6 +266,7 @@ def test_markdown_and_json_say_the_same() -> None:
     heads = [line for line in text.splitlines() if "| `<b>careful\\|</b>` |" in line]
     assert len(heads) == len(rows) + 3  # accuracy kept, attack success, rounds to quarantine
     assert text.count("🔴") == 4 + 7
+    assert "30.0 ± 0.0 (4.0)" in text  # of the trigger's examples, 4 % in a model nobody attacked
     again = read_json(in_json(planned, runs, command))
     assert again[0] == planned
     assert again[2] == command

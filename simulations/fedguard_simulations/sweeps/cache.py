@@ -13,7 +13,7 @@ from typing import Any
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError
 from fedguard_simulations.data import resolve_dataset
-from fedguard_simulations.sweeps.grid import Cell
+from fedguard_simulations.sweeps.grid import NONE, Cell
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import (
     code_digest,
@@ -27,18 +27,19 @@ __all__ = ["Cache", "content_of", "key_of", "write_whole"]
 TOLD_ONLY = ("id", "summary", "expect")
 """Keys of a scenario that change no result."""
 UNUSED = {
-    "oracle": ("attack", "defence", "reputation"),
-    "clean": ("attack", "defence", "reputation"),
-    "peace": ("attack",),
+    "oracle": ("defence", "reputation"),
+    "clean": ("defence", "reputation"),
+    "peace": (),
     "defended": (),
 }
-"""By run, the keys that it does not look at."""
+"""By run, the keys that it does not look at, besides the attack where there is none."""
 
 
 def content_of(cell: Cell) -> dict[str, Any]:
     """Everything that determines a cell's result."""
     scenario = cell.scenario.to_dict()
-    for name in (*TOLD_ONLY, *UNUSED[cell.run]):
+    unused = ("attack",) if cell.attack == NONE else ()
+    for name in (*TOLD_ONLY, *UNUSED[cell.run], *unused):
         del scenario[name]
     dataset = resolve_dataset(cell.scenario.dataset)
     own = {name: _own_digest(scenario[name]) for name in ("defence", "model") if name in scenario}

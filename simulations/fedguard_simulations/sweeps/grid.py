@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fedguard.errors import ConfigError, UnknownName
 from fedguard_simulations.data import resolve_dataset
-from fedguard_simulations.scenario import Scenario, typed
+from fedguard_simulations.scenario import Scenario, parse_attack, typed
 from fedguard_simulations.sweeps.targets import Setting, Targets, checked_keys
 
 __all__ = [
@@ -57,7 +57,10 @@ class Defended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run: `attack` and `defence` are the grid's names, `scenario` and `run` what is run."""
+    """One run: `attack` and `defence` are the grid's names, `scenario` and `run` what is run.
+
+    An oracle's attack is whose aim its model is measured by, NONE for that of the accuracy.
+    """
 
     setting: Setting
     attack: str
@@ -146,6 +149,10 @@ class Sweep:
         for setting, seed in product(self.settings, self.seeds):
             yield self._cell(setting, NONE, Defended(ORACLE, "mean()"), seed, "oracle")
             yield self._cell(setting, NONE, Defended(CLEAN, "mean()"), seed, "clean")
+            for attack in self.attacks:
+                aimed = self._cell(setting, attack, Defended(ORACLE, "mean()"), seed, "oracle")
+                if attack != NONE and _has_aim(aimed.scenario.attack):
+                    yield aimed
             for attack, defence in product(self.attacks, self.defences):
                 peace = "clean" if defence[1:] == ("mean()", False) else "peace"
                 run = peace if attack == NONE else "defended"
@@ -169,6 +176,10 @@ class Sweep:
             where = f"{attack} against {defence.name}, {setting}"
             raise ConfigError(f"{self.name}: {where}: {error}") from error
         return Cell(setting, attack, defence.name, run, scenario)
+
+
+def _has_aim(attack: str) -> bool:
+    return getattr(parse_attack(attack), "trigger", None) is not None
 
 
 def _listed(grid: Mapping[str, Any], name: str) -> Sequence[Any]:

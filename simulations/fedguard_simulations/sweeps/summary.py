@@ -50,7 +50,10 @@ def estimate(values: Iterable[float]) -> Estimate | None:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One attack against one defence in one setting: a run a seed, each with its oracle's."""
+    """One attack against one defence in one setting: a run a seed, each with its oracle's.
+
+    `aimed` are oracles measured by the attack's aim; none for an attack without one.
+    """
 
     setting: Setting
     attack: str
@@ -58,6 +61,7 @@ class Group:
     runs: tuple[Found, ...]
     oracle: tuple[Result, ...]
     clean: tuple[Result, ...]
+    aimed: tuple[Result, ...] = ()
 
     @property
     def results(self) -> list[Result]:
@@ -94,6 +98,11 @@ class Group:
     def attack_success(self) -> Estimate | None:
         """Of attacks with an aim of their own; None for the others."""
         return estimate(each.attack_success[-1] for each in self.results if each.attack_success)
+
+    @property
+    def success_anyway(self) -> Estimate | None:
+        """What an attack with an aim would find had nobody attacked."""
+        return estimate(each.attack_success[-1] for each in self.aimed if each.attack_success)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +167,10 @@ def summary_of(sweep: Sweep, found: Sequence[Found]) -> Summary:
                 tuple(each.result for each in by_place[setting, NONE, name])
                 for name in (ORACLE, CLEAN)
             )
+            aimed = () if attack == NONE else by_place.get((setting, attack, ORACLE), ())
             groups[setting, attack, defence] = Group(
-                setting, attack, defence, tuple(runs), oracle, clean
+                *(setting, attack, defence, tuple(runs), oracle, clean),
+                tuple(each.result for each in aimed),
             )
     return Summary(sweep, groups)
 
