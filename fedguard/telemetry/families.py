@@ -157,13 +157,17 @@ def _rounds(table: _Table, seen: Snapshot) -> None:
         told = "When the last round was committed."
         table.gauge("last_round_timestamp_seconds", told, own, seen.last.committed_at)
         table.gauge("last_round", "Number of the last round.", own, seen.last.number)
-        away = [each.suspected for each in seen.clients if not each.standing.counts]
+        away = [
+            each.suspected
+            for each in seen.clients
+            if not each.standing.counts and each.suspected is not None  # and it took part
+        ]
         told = "Suspects in it, without those in quarantine."
-        table.gauge("last_round_suspects", told, own, seen.last.suspected - away.count(True))
+        table.gauge("last_round_suspects", told, own, seen.last.suspected - sum(away))
         asked = seen.last.admitted + seen.last.refused
         table.gauge("last_round_clients", "Clients asked in it.", own, asked)
         told = "Clients asked in it that are in quarantine: scored, and of no weight."
-        table.gauge("last_round_quarantined", told, own, len(away) - away.count(None))
+        table.gauge("last_round_quarantined", told, own, len(away))
         table.gauge("last_round_refused", "Refused in it.", own, seen.last.refused)
 
 

@@ -52,7 +52,7 @@ def estimate(values: Iterable[float]) -> Estimate | None:
 class Group:
     """One attack against one defence in one setting: a run a seed, each with its oracle's.
 
-    `aimed` are oracles measured by the attack's aim; none for an attack without one.
+    `aimed` are oracles measured by the attack's aim, if it has one.
     """
 
     setting: Setting
@@ -61,7 +61,7 @@ class Group:
     runs: tuple[Found, ...]
     oracle: tuple[Result, ...]
     clean: tuple[Result, ...]
-    aimed: tuple[Result, ...] = ()
+    aimed: tuple[Result, ...]
 
     @property
     def results(self) -> list[Result]:
@@ -167,10 +167,9 @@ def summary_of(sweep: Sweep, found: Sequence[Found]) -> Summary:
                 tuple(each.result for each in by_place[setting, NONE, name])
                 for name in (ORACLE, CLEAN)
             )
-            aimed = () if attack == NONE else by_place.get((setting, attack, ORACLE), ())
+            aimed = tuple(each.result for each in by_place.get((setting, attack, ORACLE), ()))
             groups[setting, attack, defence] = Group(
-                *(setting, attack, defence, tuple(runs), oracle, clean),
-                tuple(each.result for each in aimed),
+                setting, attack, defence, tuple(runs), oracle, clean, aimed
             )
     return Summary(sweep, groups)
 
