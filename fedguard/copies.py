@@ -13,30 +13,48 @@ from fedguard.probes import Float64
 __all__ = ["first_copies"]
 
 SAME = 1e-6
-"""Rows are copies when their squared distance is below this part of their squared norm."""
+"""Rows are copies when their squared distance is below this part of their squared norm,"""
+NEAR = 0.005
+"""or below this part of what is usual among all: of honest clients only those come so near, and
+rarely, who have a few examples of one class each."""
+SEEN = 500
+"""Rows of which what is usual is told: spread over all, where there are more."""
 
 
 @compiled
-def _first(gram: Any, order: Any, same: float, first: Any) -> None:
+def _first(gram: Any, order: Any, same: float, near: float, first: Any) -> None:
     for place in range(len(order)):
         row = order[place]
         for before in range(place):
             other = order[before]
             apart = gram[row, row] + gram[other, other] - 2.0 * gram[row, other]
-            if apart <= same * max(gram[row, row], gram[other, other]) and gram[row, row] > 0:
+            least = max(same * max(gram[row, row], gram[other, other]), near)
+            if apart <= least and gram[row, row] > 0:
                 first[row] = other
                 break
 
 
 def first_copies(gram: Float64, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """For each row the first in `order` that is the same but for rounding, else itself.
+    """For each row the first in `order` that is the same, or all but the same, else itself.
 
-    Two honest clients do not come to the same update; rows of zeros are copies of nobody.
+    Two honest clients do not come to the same update; rows of zeros are copies of nobody. What is
+    usual is the median of all pairs' squared distances, which less than half of the rows cannot
+    make smaller than the others' own.
 
     >>> rows = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
     >>> first_copies(rows @ rows.T, order=np.array([3, 2, 1, 0]))
     array([2, 1, 2, 3])
     """
     first = np.arange(len(gram))
-    _first(gram, np.asarray(order, np.intp), SAME, first)
+    _first(gram, np.asarray(order, np.intp), SAME, NEAR * _usual(gram), first)
     return first
+
+
+def _usual(gram: Float64) -> float:
+    """The median squared distance of two rows, 0 where there is one row."""
+    some = gram[:: -(-len(gram) // SEEN), :: -(-len(gram) // SEEN)] if len(gram) else gram
+    one, other = np.triu_indices(len(some), 1)
+    if not len(one):
+        return 0.0
+    squares = np.diagonal(some)
+    return float(np.median(squares[one] + squares[other] - 2.0 * some[one, other]))

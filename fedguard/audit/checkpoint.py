@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedguard.errors import BadCheckpoint, InvalidParameter, MissingKey
+from fedguard.files import write_whole
 
 __all__ = ["Checkpoint", "Signer", "Verifier"]
 
@@ -90,24 +90,21 @@ class Signer:
     """A private key in a file, made by `create`; `verifier` is its public half."""
 
     def __init__(self, path: Path) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-        self.path = path
+        self.path, self._key = path, _private(path)
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
             self.verifier = Verifier(path.with_suffix(".pub").read_text(encoding="utf8"))
         except (OSError, ValueError) as error:
             raise MissingKey(str(path), str(error)) from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise MissingKey(str(path), "it holds no Ed25519 key")
-        self._key = key
-        if self.verifier.line != _public_line(self.verifier.name, key.public_key()):
+        if self.verifier.line != _public_line(self.verifier.name, self._key.public_key()):
             raise MissingKey(str(path), "its .pub file belongs to another key")
 
     @classmethod
     def create(cls, path: Path, name: str) -> Signer:
-        """Write a new key that only its owner can read, and its public half beside it."""
+        """Write a new key that only its owner can read, and its public half beside it.
+
+        Either is there whole or not at all. Where a key is already, nothing but a public half that
+        is missing is written.
+        """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import (
             Encoding,
@@ -115,14 +112,13 @@ class Signer:
             PrivateFormat,
         )
 
-        key = Ed25519PrivateKey.generate()
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+        write_whole(path, pem, 0o600, over=False)
+        key: Any = _private(path)
         line = _public_line(name, key.public_key())
-        path.with_suffix(".pub").write_text(line + "\n", encoding="utf8")
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        write_whole(path.with_suffix(".pub"), f"{line}\n".encode(), over=False)
         return cls(path)
 
     def signed(self, checkpoint: Checkpoint) -> str:
@@ -130,6 +126,20 @@ class Signer:
         signature = self._key.sign(checkpoint.text.encode())
         encoded = base64.b64encode(self.verifier.id + signature).decode()
         return f"{checkpoint.text}\n{DASH}{self.verifier.name} {encoded}\n"
+
+
+def _private(path: Path) -> Any:
+    """The key in a file. Raises `MissingKey`."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise MissingKey(str(path), str(error)) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise MissingKey(str(path), "it holds no Ed25519 key")
+    return key
 
 
 def _key_id(name: str, key: bytes) -> bytes:

@@ -110,7 +110,8 @@ def check_proof(
 ) -> None:
     """Check a proof without the store, and print the entry it proves. Exit code 1 if it fails.
 
-    With --since, the checkpoint you kept, also that nothing before it was written anew.
+    With --since, the checkpoint you kept, also that nothing before it was written anew. Whose log
+    it is of is told on the side (standard error): a key may sign the logs of several federations.
     """
     from fedguard.audit import includes, is_prefix, leaf_hash
 
@@ -135,6 +136,9 @@ def check_proof(
         raise BadCheckpoint(
             f"the log of {checkpoint.size} entries does not begin with the {kept.size} witnessed"
         )
+    if kept and kept.origin != checkpoint.origin:
+        raise BadCheckpoint(f"the proof is of {checkpoint.origin}, the checkpoint of {kept.origin}")
+    typer.echo(f"entry {index} of the log {checkpoint.origin}", err=True)
     typer.echo(entry.decode())
 
 
@@ -155,8 +159,7 @@ def export_log(
         notes = notes_of(connection, opened.id)
         with (folder / "log.jsonl").open("wb") as file:
             for entry in entries_of(connection, opened.id):
-                pruned = json.dumps({"pruned": entry.leaf.hex()}).encode()
-                file.write((pruned if entry.data is None else entry.data) + b"\n")
+                file.write(entry.data + b"\n")
     (folder / "checkpoints.txt").write_text("\n".join(notes), encoding="utf8")
     if notes:
         (folder / "checkpoint").write_text(notes[-1], encoding="utf8")

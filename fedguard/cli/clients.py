@@ -140,8 +140,8 @@ def _order(order: Override) -> str:
     """What the operator ordered, until when, and why."""
     ends = [f"round {order.until_round}"] if order.until_round is not None else []
     if order.until_time is not None:
-        at = datetime.fromtimestamp(order.until_time, UTC).isoformat(" ", "minutes")
-        ends.append(at.removesuffix("+00:00"))
+        at = datetime.fromtimestamp(order.until_time).astimezone()
+        ends.append(at.isoformat(" ", "minutes"))
     until = f" until {' or '.join(ends)}" if ends else ""
     return f"the operator: {order.action}{until}{f' ({order.note})' if order.note else ''}"
 

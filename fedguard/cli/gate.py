@@ -30,7 +30,8 @@ def run_gate(
     baseline: Annotated[
         Path | None,
         typer.Option(
-            help="The baseline to compare with; NAME.baseline.json beside the sweep by default.",
+            help="The baseline to compare with; NAME.baseline.json by default, beside a file of "
+            "yours, or here where your own defence or model is put to a shipped suite.",
             show_default=False,
         ),
     ] = None,
@@ -55,8 +56,9 @@ def run_gate(
     """Run a suite and fail when it got worse than a committed baseline, beyond noise.
 
     Compared are accuracy, attack success, and attackers and honest clients put away, cell by cell
-    and seed by seed. A regression is significant at 5 % by a one-sided paired t-test over the seeds
-    and larger than --points; unchanged code gives unchanged figures. Exit code 1 when there is one.
+    and seed by seed. A regression is larger than --points, and significant by a one-sided paired
+    t-test over the seeds (at 5 % of all that are told), or over 10 points on two seeds. Unchanged
+    code gives unchanged figures. Exit code 1 when there is a regression.
 
     Your own defence is a function of f that returns a defence or a policy, your own model one of
     (shape, classes) that returns a torch module; both are looked for in this folder, too.
@@ -64,8 +66,8 @@ def run_gate(
     with extra("the gate"):
         from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
         from fedguard_simulations.sweeps.cache import Cache
-        from fedguard_simulations.sweeps.gate import compare
-        from fedguard_simulations.sweeps.grid import load_sweep, sweep_path
+        from fedguard_simulations.sweeps.gate import check_baseline, compare
+        from fedguard_simulations.sweeps.grid import load_sweep
         from fedguard_simulations.sweeps.running import run_sweep
         from fedguard_simulations.sweeps.summary import summary_of
 
@@ -74,8 +76,10 @@ def run_gate(
     changes = changes_of(settings or [], model=model)
     planned = planned.evolve(changes) if changes else planned
     planned = planned.only(defence) if defence else planned
-    file = baseline or sweep_path(sweep).with_suffix(".baseline.json")
+    file = baseline or _usual(sweep, own=bool(defence or model))
     known = None if update else read_baseline(file)
+    if known:
+        check_baseline(known, planned)
     summary = summary_of(planned, run_sweep(planned, Cache(cache), workers, ray))
     console = Console()
     console = console if console.is_terminal else Console(width=max(console.width, WIDE))
@@ -87,6 +91,14 @@ def run_gate(
     _tell(found, known, points, console)
     if found.regressions:
         raise typer.Exit(1)
+
+
+def _usual(sweep: str, own: bool) -> Path:
+    """Where the baseline lies; that of a shipped suite is of fedguard's own defences."""
+    from fedguard_simulations.sweeps.grid import suites, sweep_path
+
+    path = sweep_path(sweep).with_suffix(".baseline.json")
+    return Path(path.name) if own and sweep in suites() else path
 
 
 def _tell(found: Comparison, known: Baseline, points: float, console: Console) -> None:

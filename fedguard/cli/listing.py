@@ -65,16 +65,17 @@ def list_attacks(name: Name = None) -> None:
     """Attacks: how each is written, what the attacker knows and may change, cost, and paper."""
     with extra("listing attacks"):
         from fedguard_clients import ATTACKS
-        from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES, WhiteBox
+        from fedguard_simulations.attacks import DISGUISES, OMNISCIENT, WHITE_BOXES, WhiteBox
 
-    factories = {each.__name__: each for each in (*ATTACKS, *OMNISCIENT, *WHITE_BOXES)}
+    every = (*ATTACKS, *OMNISCIENT, *DISGUISES, *WHITE_BOXES)
+    factories = {each.__name__: each for each in every}
     if name is not None:
         _show("attack", name, factories)
         return
     table = _table("Write", "What it does", "Knows", "Budget", "Cost", "Paper")
     for factory in factories.values():
         told = describe(factory)
-        made = factory(**({} if factory in ATTACKS else {"f": 1}))
+        made = factory(**{key: 1 for key, _ in _parameters(factory) if key == "f"})
         if isinstance(made, (Stage, Chain)):
             cost = f"{passes(made)} pass(es)"
         elif isinstance(made, WhiteBox):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +34,7 @@ LIVES = 60.0
 HELP = {
     Action.QUARANTINE: "Keep a client's updates from the model; it still trains and is scored.",
     Action.REINSTATE: "Let a client start over on probation; evidence counts from then on.",
-    Action.BAN: "Shut a client out for good.",
+    Action.BAN: "Shut a client out for good: it is asked no more.",
     Action.TRUST: "Count a client fully, whatever the evidence says.",
     Action.NOTE: "Write something down about a client; it changes nothing.",
 }
@@ -43,7 +43,10 @@ Client = Annotated[
 ]
 Note = Annotated[str, typer.Option("--note", "-m", help="Why; it stays in the audit log.")]
 Rounds = Annotated[int | None, typer.Option(min=1, help="End after so many rounds.")]
-Until = Annotated[str | None, typer.Option(help="End at a date or time: 2026-12-31T18:00.")]
+Until = Annotated[
+    str | None,
+    typer.Option(help="End at a date or time here: 2026-12-31T18:00, or 2026-12-31T18:00Z."),
+]
 
 
 def commands() -> dict[str, tuple[Callable[..., None], str]]:
@@ -157,7 +160,7 @@ def _time(text: str | None) -> float | None:
         told = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"--until {text!r} is no time: write it as 2026-12-31T18:00") from None
-    end = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    end = told.timestamp()  # of this machine's zone, where it names none
     if end <= time.time():
         raise ConfigError(f"--until {text} is over: an order that ends in the past does nothing")
     return end

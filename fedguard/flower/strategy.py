@@ -43,7 +43,7 @@ from fedguard.server.watch import StopWatch
 from fedguard.state import MemoryStore, PatientStore, StateStore
 from fedguard.telemetry.logs import in_round
 from fedguard.telemetry.traces import trace_round
-from fedguard.types import Cohort, RoundReport, Vector
+from fedguard.types import Cohort, RoundReport, Standing, Vector
 
 __all__ = ["GuardedStrategy"]
 
@@ -151,6 +151,7 @@ class GuardedStrategy(Strategy):
         self._asked: dict[int, str] = {}
         self._evaluating: dict[int, str] = {}
         self._model = ArrayRecord()
+        self._own: tuple[int, dict[str, Vector]] = 0, {}
         self._done = 0
         self.policy = self._policy_of(min_nodes, asked)
 
@@ -238,7 +239,7 @@ class GuardedStrategy(Strategy):
         self._model = arrays
         in_round(server_round)
         self._pulse.at("waiting", server_round)
-        named = self._who.named(self._who.waited_for(grid), self._rounds.links())
+        named = self._named(self._who.waited_for(grid))
         self._asked = self._who.sample(named, "train", server_round)
         self.policy = self._policy_of(len(named), len(self._asked))
         if self._mu is not None:
@@ -257,11 +258,17 @@ class GuardedStrategy(Strategy):
             return self._round(server_round, layout, replies, spool)
 
     def own_vectors(self, layout: Layout, base: Vector, server_round: int) -> dict[str, Vector]:
-        """The server's own by name, shape (d,): the model, `base`, and what its hooks train."""
-        return {"model": base} | {
-            name: layout.flat(hook(self._model, server_round)) - base
-            for name, hook in self._hooks.items()
-        }
+        """The server's own by name, shape (d,): the model, `base`, and what its hooks train.
+
+        A round has them once, whoever asks: a hook may go on from where it was.
+        """
+        if self._own[0] != server_round:
+            trained = {
+                name: layout.flat(hook(self._model, server_round)) - base
+                for name, hook in self._hooks.items()
+            }
+            self._own = server_round, {"model": base} | trained
+        return self._own[1]
 
     def _round(
         self, server_round: int, layout: Layout, replies: Iterable[Message], spool: Spool
@@ -282,6 +289,7 @@ class GuardedStrategy(Strategy):
         watch.lap("collect")
         self._pulse.at("deciding", server_round, len(self._asked), spool)
         cohort = Cohort.of(updates, faults, self.own_vectors(layout, base, server_round))
+        self._own = 0, {}
         after = Succession(self._model, layout, self._rounds, receipts, self._removal, watch)
         _, report = commit_round(
             self._rounds, cohort, self.policy, after.seal, begun=server_round - 1, watch=watch
@@ -306,7 +314,7 @@ class GuardedStrategy(Strategy):
         if not self._who.fractions["evaluate"]:
             return []
         server_round += self._done
-        named = self._who.named(grid.get_nodes(), self._rounds.links())
+        named = self._named(grid.get_nodes())
         self._pulse.at("evaluating", server_round, len(named))
         self._evaluating = self._who.sample(named, "evaluate", server_round)
         kind = MessageType.EVALUATE
@@ -327,6 +335,13 @@ class GuardedStrategy(Strategy):
         told: MetricRecordContent = {**pooled(answers, len(asked))}
         self._rounds.measure(server_round + self._done, "clients", pooled(answers, len(asked)))
         return MetricRecord(told) if told else None
+
+    def _named(self, nodes: Iterable[Any]) -> dict[str, int]:
+        """The clients that may be asked, and their nodes: who is banned gets no model any more."""
+        known = overruled(self._rounds.load())
+        named = self._who.named(nodes, self._rounds.links())
+        banned = {name for name, each in known.items() if each.standing is Standing.BANNED}
+        return {name: node for name, node in named.items() if name not in banned}
 
     def _messages(
         self,

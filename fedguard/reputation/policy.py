@@ -156,15 +156,19 @@ class ReputationPolicy:
         """Whether there is the most evidence there can be that it lies far from the others."""
         return any(known.evidence.get(family, 0.0) >= MOST_EVIDENCE for family in APART)
 
+    def alike(self, known: Reputation) -> bool:
+        """Whether there is an alarm's evidence that it and another are one."""
+        return known.evidence.get("sybil", 0.0) >= 1
+
     def weight(self, known: Reputation) -> float:
         """How long a row of such a client counts, beside a trusted one's.
 
-        Of a new key it grows from little: whoever comes back under another gains little by it.
+        Of a new key it grows from little: whoever comes back under another gains little by it. So
+        it does, by clean rounds, of who comes back from quarantine.
         """
         if not known.standing.counts:
             return 0.0
         if known.standing is not Standing.PROBATION:
             return 1.0
-        new = not known.quarantines and known.participations < self.probation
-        shown = max(known.participations, 1) / self.probation if new else 1.0
-        return self.probation_weight * shown**2
+        rounds = max(known.clean if known.quarantines else known.participations, 1)
+        return self.probation_weight * min(rounds / max(self.probation, 1), 1.0) ** 2

@@ -35,7 +35,7 @@ HARD_FAULTS = frozenset(
 """Faults that an honest client of the right version does not commit; others are of the network."""
 NEW = Reputation()
 UNKNOWN = Reputation(standing=Standing.TRUSTED)
-"""Everybody's, where no policy keeps reputations."""
+"""Everybody's without an order, where no policy keeps reputations."""
 
 
 class Judged(NamedTuple):
@@ -47,18 +47,20 @@ class Judged(NamedTuple):
     held: str | None = None
 
     def of(self, client: str) -> Reputation:
-        return self.reputations.get(client, NEW) if self.policy else UNKNOWN
+        known = self.reputations.get(client, NEW)
+        return known if self.policy or known.own else UNKNOWN
 
     def weights(self, clients: Sequence[str]) -> Float64:
         """How much each counts; nothing, if it is one of several that lie apart from the rest.
 
         One such client may be an honest one with data like nobody's. Several are no such chance,
-        and more than f, or half of them all, are no minority.
+        and more than f, or half of them all, are no minority. Whom the operator trusts
+        counts.
         """
         if not self.policy:
             return np.ones(len(clients))
         known = [self.of(client) for client in clients]
-        apart = np.array([self.policy.apart(each) for each in known])
+        apart = np.array([not each.own and self.policy.apart(each) for each in known])
         weights = np.array([self.policy.weight(each) for each in known])
         most = min(self.policy.f, (len(clients) - 1) // 2)
         return np.where(apart & (2 <= apart.sum() <= most), 0.0, weights)
@@ -96,10 +98,10 @@ def overruled(state: State) -> dict[str, Reputation]:
 def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) -> Judged:
     """Judge everybody by this round; the operator's word counts more."""
     rules, now = policy.reputation, state.round + 1
-    if not rules:
-        return Judged(None, state.reputations)
     before = overruled(state)
     after = dict(before)
+    if not rules:
+        return Judged(None, after, tuple(_changes(state, after)))
     for client, evidence in _evidence(cohort, seen):
         after[client] = _after(rules, before.get(client, NEW), evidence, now)
     going = [
@@ -117,12 +119,15 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
         )
         for client in going:
             after[client] = _as_before(after[client], before.get(client, NEW))
-    changes = [
-        Change(client, earlier.standing, known.standing, _why(earlier, known, state, client))
-        for client, known in sorted(after.items())
-        if (earlier := state.reputations.get(client, NEW)).standing is not known.standing
-    ]
-    return Judged(rules, after, tuple(changes), held)
+    return Judged(rules, after, tuple(_changes(state, after)), held)
+
+
+def _changes(state: State, after: Mapping[str, Reputation]) -> Iterator[Change]:
+    for client, known in sorted(after.items()):
+        earlier = state.reputations.get(client, NEW)
+        if earlier.standing is not known.standing:
+            why = _why(earlier, known, state, client)
+            yield Change(client, earlier.standing, known.standing, why)
 
 
 def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Evidence]]:

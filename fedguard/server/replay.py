@@ -17,7 +17,7 @@ from fedguard.state import State
 from fedguard.state.codec import pack, unpack
 from fedguard.types import Cohort, RoundReport
 
-__all__ = ["Inputs", "packed_inputs", "replayed"]
+__all__ = ["Inputs", "can_be_kept", "packed_inputs", "replayed"]
 
 
 class Inputs(NamedTuple):
@@ -52,6 +52,18 @@ class Inputs(NamedTuple):
             tuple(smaller),
             self.adaptive,
         )
+
+
+LARGEST_INPUTS = 7 << 28
+"""Bytes of updates: one value of msgpack ends at 2 GiB, and the state has to fit in beside them."""
+
+
+def can_be_kept(cohort: Cohort) -> bool:
+    """Whether a round's updates fit into the inputs that a store keeps."""
+    sizes = (
+        delta.stat().st_size if isinstance(delta, Path) else delta.nbytes for delta in cohort.rows
+    )
+    return sum(sizes) <= LARGEST_INPUTS
 
 
 def packed_inputs(state: State, cohort: Cohort, policy: Policy) -> Callable[[], bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from fedguard.blocks import Blocks
 from fedguard.blocks.threads import available_cores, share_out
 from fedguard.defence import initial_state, stages_of, survey
 from fedguard.probes import Context, Float64, Probe, Statistics, gram, squares
-from fedguard.reputation import Reputation
+from fedguard.reputation import Reputation, ReputationPolicy
 from fedguard.reputation.evidence import benjamini_hochberg, combined
 from fedguard.scoring import Memory, Rows, Scorer, surprise
 from fedguard.server.policy import Policy
@@ -29,7 +29,8 @@ FEW_ROWS = 500
 class Scored(NamedTuple):
     """The round's rows and what they show; arrays have one entry for each update.
 
-    `original` is the row that a row is a copy of, its own number otherwise. Scores and surprises
+    `original` is the row that a row is a copy of, or seems to be the same client as by the evidence
+    so far, its own number otherwise. Scores and surprises
     are by family, 0 for rows that are not finite. `asked` are the defence's probes.
     """
 
@@ -76,14 +77,15 @@ def scored(
         probes.append(gram)
     statistics = survey(policy.defence, blocks, remembered, probes, context)
     finite = np.ones(blocks.n, bool)
-    finite[statistics.non_finite()] = False
+    wild = statistics.non_finite()
+    finite[wild[wild < blocks.n]] = False
     rows = np.flatnonzero(finite)
     seen = replace(statistics.take(rows), context=context.take(rows.tolist()))
     new = Reputation()
-    trust = np.array([known.get(client, new).value for client in context.clients])
     original = list(range(blocks.n))
     if policy.reputation:
-        original = _originals(seen, rows, trust)
+        each = [known.get(client, new) for client in context.clients]
+        original = _originals(seen, rows, each, policy.reputation)
     counts = [known.get(client, new).standing.counts for client in context.clients]
     among = np.array([counts[row] and original[row] == row for row in rows], bool)
     learnt = {name: state.memories.get(name, memory.init()) for name, memory in memories.items()}
@@ -140,10 +142,20 @@ def _spread(values: Float64, rows: Any, n: int) -> Float64:
     return whole
 
 
-def _originals(seen: Statistics, rows: Any, trust: Float64) -> list[int]:
-    """For every update the one it repeats; of copies the best reputed client's is the original."""
+def _originals(
+    seen: Statistics, rows: Any, known: Sequence[Reputation], policy: ReputationPolicy
+) -> list[int]:
+    """For every update the one it repeats; the best reputed client's is the original.
+
+    Up to f may seem to be one, and another whom they make look like themselves.
+    """
     from fedguard.copies import first_copies
 
-    original = np.arange(len(trust))
-    original[rows] = rows[first_copies(seen.gram, np.argsort(-trust[rows], kind="stable"))]
+    trust = np.array([each.value for each in known])
+    order = np.argsort(-trust[rows], kind="stable")
+    original = np.arange(len(known))
+    original[rows] = rows[first_copies(seen.gram, order)]
+    alike = [row for row in rows[order] if not known[row].own and policy.alike(known[row])]
+    if 3 <= len(alike) <= min(policy.f, (len(rows) - 1) // 2) + 1:
+        original[alike] = original[alike[0]]
     return original.tolist()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fedguard.errors import StaleCommit
 from fedguard.server.policy import Policy
-from fedguard.server.replay import packed_inputs
+from fedguard.server.replay import can_be_kept, packed_inputs
 from fedguard.server.step import step
 from fedguard.server.watch import StopWatch
 from fedguard.state import RoundRecord, StateStore
@@ -43,7 +43,8 @@ def commit_round(
     if begun is not None and state.round != begun:
         raise StaleCommit(begun, state.round)
     vector, report, after = step(state, cohort, policy, watch.lap)
-    inputs = store.keep_inputs(packed_inputs(state, cohort, policy))
+    packed = packed_inputs(state, cohort, policy)
+    inputs = store.keep_inputs(packed) if can_be_kept(cohort) else None
     record = seal(vector, report)
     watch.lap("save")
     seconds, stages = watch.total - before, dict(watch.laps)

@@ -254,4 +254,4 @@ def _refusal(seen: Scored, row: int, judgement: Judged) -> tuple[str, str]:
     client = seen.context.clients[row]
     if not judgement.of(client).standing.counts:
         return str(judgement.of(client).standing), "scored in shadow"
-    return "copy", f"the same update as {seen.context.clients[seen.original[row]]}'s"
+    return "copy", f"the update of {seen.context.clients[seen.original[row]]}, or all but the same"

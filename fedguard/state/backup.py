@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from fedguard.errors import ConfigError, StoreUnavailable
+from fedguard.state.blobs import Blobs
 from fedguard.state.database import SQLITE
 from fedguard.state.sql import SqlStore
 
@@ -28,10 +31,10 @@ def back_up(store: SqlStore, folder: Path) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if store.engine.dialect.name == SQLITE:
-            _copy_database(Path(str(store.engine.url.database)), folder / "store.db")
+            _copy_database(store, folder / "store.db")
             copied.append("store.db")
         if store.blobs.folder.exists():
-            shutil.copytree(store.blobs.folder, folder / store.blobs.folder.name)
+            _copy_blobs(store, folder / store.blobs.folder.name)
             copied.append(store.blobs.folder.name)
         for name in KEYS:
             if (files / name).exists():
@@ -42,11 +45,17 @@ def back_up(store: SqlStore, folder: Path) -> list[str]:
     return copied
 
 
-def _copy_database(path: Path, to: Path) -> None:
+def _copy_database(store: SqlStore, to: Path) -> None:
     """SQLite's own online copy: one consistent state, whoever writes meanwhile."""
-    source, copy = sqlite3.connect(path), sqlite3.connect(to)
-    try:
-        source.backup(copy)
-    finally:
-        source.close()
-        copy.close()
+    with closing(store.engine.raw_connection()) as source, closing(sqlite3.connect(to)) as copy:
+        driver: Any = source.driver_connection
+        driver.backup(copy)
+
+
+def _copy_blobs(store: SqlStore, to: Path) -> None:
+    """Every file that is whole; what retention drops meanwhile no round names any more."""
+    copies = Blobs(to)
+    for name in store.blobs.names():
+        copies.path(name).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.copy2(store.blobs.path(name), copies.path(name))

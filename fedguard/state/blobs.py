@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from fedguard.errors import CorruptBlob, StoreUnavailable
+from fedguard.files import PARTIAL, write_whole
 
 __all__ = ["Blobs", "sha256_of"]
-
-TEMPORARY = ".partial"
 
 
 def sha256_of(data: bytes | memoryview) -> str:
@@ -33,17 +31,9 @@ class Blobs:
         path = self.path(name)
         if path.exists() and path.stat().st_size == len(data):
             return name
-        partial = path.with_name(f"{name}.{os.getpid()}{TEMPORARY}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            _sync_folder(path.parent)
+            write_whole(path, data)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise StoreUnavailable(str(self.folder), str(error)) from error
         return name
 
@@ -66,16 +56,8 @@ class Blobs:
     def names(self) -> Iterator[str]:
         """All that are there, sorted; what a killed writer left half-written is none."""
         for path in sorted(self.folder.glob("??/*")):
-            if path.suffix != TEMPORARY:
+            if path.suffix != PARTIAL:
                 yield path.name
 
     def drop(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

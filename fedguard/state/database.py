@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -20,7 +21,16 @@ from sqlalchemy.exc import (
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError, StoreUnavailable
 
-__all__ = ["SQLITE", "engine_of", "execute_many", "reading", "without_secrets", "writing"]
+__all__ = [
+    "SQLITE",
+    "engine_of",
+    "execute_many",
+    "reading",
+    "reading_anything",
+    "told",
+    "without_secrets",
+    "writing",
+]
 
 SQLITE = "sqlite"
 """The dialect's name."""
@@ -70,7 +80,7 @@ def _begin(connection: Connection) -> None:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes, whole or not at all. Raises `StoreUnavailable`."""
     connect = engine.execution_options(writes=True).connect
-    with _told(engine), connect() as connection, connection.begin():
+    with told(engine), connect() as connection, connection.begin():
         yield connection
 
 
@@ -79,8 +89,26 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """One consistent view, whoever commits meanwhile. Raises `StoreUnavailable`."""
     whole = {} if engine.dialect.name == SQLITE else {"isolation_level": "REPEATABLE READ"}
     connect = engine.execution_options(**whole).connect
-    with _told(engine), connect() as connection, connection.begin():
+    with told(engine), connect() as connection, connection.begin():
         yield connection
+
+
+@contextmanager
+def reading_anything(engine: Engine) -> Iterator[Connection]:
+    """`reading`, text that is none included: each byte that cannot be read is a sign for that."""
+    with reading(engine) as connection:
+        driver: Any = connection.connection.driver_connection
+        if engine.dialect.name != SQLITE:  # a server lets no such text in
+            yield connection
+            return
+        usual, driver.text_factory = (
+            driver.text_factory,
+            partial(str, encoding="utf8", errors="replace"),
+        )
+        try:
+            yield connection
+        finally:
+            driver.text_factory = usual
 
 
 def execute_many(
@@ -99,7 +127,7 @@ def execute_many(
 
 
 @contextmanager
-def _told(engine: Engine) -> Iterator[None]:
+def told(engine: Engine) -> Iterator[None]:
     """What waiting or the operator can mend is the store's; a wrong value stays wrong."""
     try:
         yield

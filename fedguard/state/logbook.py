@@ -12,17 +12,17 @@ from fedguard.audit import Checkpoint, Frontier, Signer, leaf_hash
 from fedguard.canonical import to_json
 from fedguard.state.tables import checkpoints, federations, log
 
-__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of", "unpacked"]
+__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of", "origin_of", "unpacked"]
 
 CHECKSUM = 4
 
 
 class Entry(NamedTuple):
-    """One entry: its place, its hash as stored, and its exact bytes, None once pruned."""
+    """One entry: its place, its hash as stored, and its exact bytes."""
 
     place: int
     leaf: bytes
-    data: bytes | None
+    data: bytes
 
 
 def append(
@@ -67,7 +67,7 @@ def entry_at(connection: Connection, federation: int, place: int) -> Entry:
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row.place, row.leaf, None if row.entry is None else unpacked(row.entry))
+    return Entry(row.place, row.leaf, unpacked(row.entry or b""))
 
 
 def _packed(data: bytes) -> bytes:

@@ -125,7 +125,7 @@ def files_of(where: str, files: Path | None) -> Path:
 
 
 def _signer(path: Path, engine: Engine) -> Signer:
-    if path.exists():
+    if path.exists() and path.with_suffix(".pub").exists():
         return Signer(path)
     with reading(engine) as connection:
         if connection.execute(log.select().limit(1)).first() is not None:

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from fedguard.errors import NoStore, StoreTooNew, StoreTooOld
-from fedguard.state.database import reading, without_secrets
+from fedguard.state.database import reading, told, without_secrets
 
 __all__ = ["check", "revision_of", "upgrade"]
 
@@ -34,12 +34,13 @@ def revision_of(engine: Engine) -> str | None:
 def upgrade(engine: Engine) -> str:
     """Bring the tables to the newest schema, from nothing or from any older one.
 
-    Raises `StoreTooNew`.
+    Raises `StoreTooNew`, `StoreUnavailable`.
     """
     found, (newest, known) = revision_of(engine), _revisions(engine)
     if found and found not in known:
         raise StoreTooNew(_shown(engine), found, newest)
-    command.upgrade(_config(engine), "head")
+    with told(engine):
+        command.upgrade(_config(engine), "head")
     return newest
 
 

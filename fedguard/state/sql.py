@@ -43,7 +43,7 @@ class Retention:
     """For how many rounds things are kept; None keeps them for good.
 
     `inputs` are the updates themselves, as large as the round, which `fedguard replay` needs.
-    The log's hashes and checkpoints stay whatever is pruned.
+    Log and models stay whatever is pruned. Inputs of more than 1.75 GiB are not kept.
     """
 
     states: int = 2

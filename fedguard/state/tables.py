@@ -187,7 +187,7 @@ log = Table(
     _federation(),
     Column("place", BigInteger, nullable=False),
     Column("leaf", LargeBinary(32), nullable=False),
-    Column("entry", LargeBinary),  # the exact bytes, packed; NULL once pruned
+    Column("entry", LargeBinary),  # the exact bytes, packed
     PrimaryKeyConstraint("federation", "place"),
 )
 checkpoints = Table(

@@ -19,12 +19,12 @@ from fedguard.audit import (
     leaf_hash,
 )
 from fedguard.canonical import from_json
-from fedguard.errors import BadCheckpoint, CorruptBlob, InvalidParameter
+from fedguard.errors import BadCheckpoint, ConfigError, CorruptBlob, InvalidParameter
 from fedguard.reputation import Reputation
 from fedguard.state import tables
 from fedguard.state.blobs import sha256_of
-from fedguard.state.database import SQLITE, reading
-from fedguard.state.logbook import Entry, entries_of, notes_of
+from fedguard.state.database import SQLITE, reading, reading_anything
+from fedguard.state.logbook import Entry, entries_of, notes_of, origin_of
 from fedguard.state.models import manifest_of
 from fedguard.state.rows import CLIENT, NO_RECEIPT, client_row, round_row
 from fedguard.state.sql import SqlStore
@@ -53,10 +53,14 @@ def verify(
     """Everything wrong with a store's log, tables and files; nothing if it is whole.
 
     `witnessed` is a checkpoint that somebody kept: without one, whoever holds the key and the
-    store could have written the whole log anew.
+    store could have written the whole log anew. Raises `ConfigError` for one of another log.
     """
+    if witnessed and witnessed.origin != origin_of(store.name):
+        raise ConfigError(
+            f"the witnessed checkpoint is of {witnessed.origin}, not of {origin_of(store.name)}"
+        )
     found: list[Finding] = []
-    with reading(store.engine) as connection:
+    with reading_anything(store.engine) as connection:
         found += _database(connection)
         entries = list(entries_of(connection, store.id))
         parts = {
@@ -93,7 +97,7 @@ def _log(
     for place, entry in enumerate(entries):
         if entry.place != place:
             yield Finding(f"log entry {place}", f"entry {entry.place} stands in its place")
-        if entry.data is not None and leaf_hash(entry.data) != entry.leaf:
+        if leaf_hash(entry.data) != entry.leaf:
             yield Finding(f"log entry {entry.place}", "its bytes do not have its hash")
         frontier = frontier.plus(entry.leaf)
         roots[frontier.size] = frontier.root
@@ -109,6 +113,8 @@ def _log(
             yield Finding(f"the checkpoint after {covered} entries", str(error))
             continue
         covered = told.size
+        if told.origin != origin_of(store.name):
+            yield Finding(f"the checkpoint of {told.size} entries", f"it is of {told.origin}")
         if roots.get(told.size) != told.root:
             yield Finding(f"the checkpoint of {told.size} entries", "the log has another root")
     if covered != frontier.size:
@@ -123,7 +129,7 @@ def _log(
 def _told(entries: list[Entry], kind: str) -> Iterator[tuple[Entry, dict[str, Any]]]:
     """What entries of a kind say; one that cannot be read was found by its hash."""
     for entry in entries:
-        if entry.data is None or leaf_hash(entry.data) != entry.leaf:
+        if leaf_hash(entry.data) != entry.leaf:
             continue
         with suppress(ValueError, KeyError, TypeError):
             plain = from_json(entry.data)
@@ -262,8 +268,6 @@ def _orders(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
     names = [column.name for column in table.columns if column.name not in ("id", "federation")]
     query = select(*(table.c[name] for name in names)).where(table.c.federation == store.id)
     kept = [dict(row._mapping) for row in connection.execute(query.order_by(table.c.id))]
-    if any(entry.data is None for entry in entries):
-        return
     told = [
         {name: plain["at"] if name == "created_at" else plain.get(name) for name in names}
         for _, plain in _told(entries, "override")
@@ -295,11 +299,8 @@ def proof_of(store: SqlStore, place: int, since: Checkpoint | None = None) -> di
     leaves = [entry.leaf for entry in entries]
     path = inclusion_proof(leaves, place)
     grown = {"since": _in_base64(consistency_proof(leaves, since.size))} if since else {}
-    data = entries[place].data
-    if data is None:
-        raise InvalidParameter(f"log entry {place} was pruned; only its hash is kept")
     return {
-        "entry": base64.b64encode(data).decode(),
+        "entry": base64.b64encode(entries[place].data).decode(),
         "index": place,
         "proof": _in_base64(path),
         "checkpoint": notes[-1],

@@ -118,7 +118,8 @@ class AdversarialGrid(GridAround):
             return self._tried(self._attack, honest, layout, base, server_round)
         if len(honest) < stages_of(self._attack)[0].min_updates:
             return base[:0, None]  # too little to see: the liars send what they trained
-        known = Context.of_rows(len(honest))._replace(vectors={"model": base})
+        names = tuple(map(self._name, honest))
+        known = Context.of_rows(len(honest))._replace(clients=names, vectors={"model": base})
         rows = InMemory(list(honest.values()))
         crafted, self._state, _ = transform(self._attack, rows, self._state, context=known)
         return crafted

@@ -81,6 +81,16 @@ FURTHER = (
     "relocated_orthogonal_perturbation(f={f})",
     "hybrid_sparse(f={f})",
     "decorrelated(f={f})",
+    "chain(a_little_is_enough(f={f}, z=1.5), jittered(scale=0.3))",
+    "chain(inner_product_manipulation(f={f}, epsilon=2), jittered(scale=0.3))",
+    "chain(min_max(f={f}), jittered(scale=0.3))",
+    "chain(min_sum(f={f}), jittered(scale=0.3))",
+    "chain(fang_krum(f={f}), jittered(scale=0.3))",
+    "chain(relocated_orthogonal_perturbation(f={f}), jittered(scale=0.3))",
+    "chain(hybrid_sparse(f={f}), jittered(scale=0.3))",
+    "chain(mimic(f={f}), jittered(scale=0.3))",
+    "a_little_is_enough_searched(f={f})",
+    "inner_product_searched(f={f})",
     "white_box(f={f}, patience=0.5)",
 )
 """Those that are tried in the smallest federation alone."""

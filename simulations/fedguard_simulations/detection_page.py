@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from statistics import mean, median
@@ -39,7 +40,7 @@ def page(cells: Sequence[Cell], command: str, defence: str) -> str:
         "False quarantines per 1,000 honest client-rounds, in brackets those put on probation: "
         f"with nobody attacking, and in the worst of {len(_attacks_of(cells))} attacks, of "
         f"{len(ATTACKS)} in the larger federations. The policy asks for "
-        f"{policy.false_quarantines:g}.",
+        f"{policy.false_quarantines:g}. {_held(cells)}",
         "",
         *_honest(cells),
         "",
@@ -82,6 +83,20 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
         rows.append(row)
     heads = [f"{alpha:g}, {what}" for alpha in ALPHAS for what in ("no attack", "worst attack")]
     return markdown(["Dirichlet", *heads], rows)
+
+
+def _held(cells: Sequence[Cell]) -> str:
+    """How often nobody went because too many would have."""
+    told = []
+    for what in ("with nobody attacking", "under attack"):
+        own = [
+            cell
+            for cell in cells
+            if cell.plan.attack != ORACLE and (cell.plan.attack == NONE) == (what[0] == "w")
+        ]
+        held, rounds = sum(cell.held for cell in own), sum(cell.plan.rounds for cell in own)
+        told.append(f"{held} of {rounds:,} {what}")
+    return f"Rounds held, in which nobody goes: {' and '.join(told)}."
 
 
 def _under(cells: Sequence[Cell]) -> str:
@@ -226,4 +241,6 @@ def _tails(cells: Sequence[Cell]) -> list[str]:
 
 
 def _short(attack: str) -> str:
-    return f"`{attack.partition('(')[0]}`"
+    """The names in an attack's expression, without what they are given."""
+    names = [each for each in re.findall(r"(\w+)\(", attack) if each != "chain"]
+    return f"`{' '.join(names)}`"

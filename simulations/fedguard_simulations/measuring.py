@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from shutil import copy2, copytree
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -79,16 +81,19 @@ def on_ray(
     if not ray.is_initialized():
         _reach(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns
-        settings = {"py_modules": list(map(str, code))} if code else {}
-        try:
-            ray.init(
-                address=address,
-                runtime_env=settings,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError) as error:
-            raise ConfigError(f"no Ray cluster answers at {address}: {error}") from error
+        with TemporaryDirectory() as together:  # as here: what is imported lies beside
+            for path in code:
+                copy = copytree if path.is_dir() else copy2
+                copy(path, Path(together, path.name))
+            try:
+                ray.init(
+                    address=address,
+                    runtime_env={"working_dir": together} if code else {},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except (ConnectionError, ValueError) as error:
+                raise ConfigError(f"no Ray cluster answers at {address}: {error}") from error
     task: Any = ray.remote(_measured).options(num_cpus=1)
     left = iter(cells)
     waiting: dict[ray.ObjectRef[R], C] = {}

@@ -16,12 +16,12 @@ import numpy as np
 
 from fedguard import InMemory, Policy
 from fedguard.config import Factories, imported, is_reference, parse_expression
-from fedguard.defence import Chain, Defence, Stage, stages_of, transform
+from fedguard.defence import Chain, Defence, Stage, chain, stages_of, transform
 from fedguard.errors import ConfigError, TooFewUpdates, UnknownName
 from fedguard.probes import Context
 from fedguard.server import rehearse
 from fedguard_clients import ATTACKS, Behaviour
-from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES, WhiteBox
+from fedguard_simulations.attacks import DISGUISES, OMNISCIENT, WHITE_BOXES, WhiteBox
 from fedguard_simulations.data import DATASETS, resolve_dataset
 from fedguard_simulations.models import MODELS, Model
 from fedguard_simulations.partitions import PARTITIONS, Partition
@@ -263,7 +263,8 @@ def parse_model(text: str) -> Model:
 
 def parse_attack(text: str) -> Behaviour | Defence | WhiteBox:
     """A client's behaviour or an omniscient attack, by its expression."""
-    value = parse_expression(text, _by_name((*ATTACKS, *OMNISCIENT, *WHITE_BOXES)), "attack")
+    known = _by_name((*ATTACKS, *OMNISCIENT, *DISGUISES, chain, *WHITE_BOXES))
+    value = parse_expression(text, known, "attack")
     if not isinstance(value, (Behaviour, Stage, Chain, WhiteBox)):
         raise ConfigError(f"{text!r} is not an attack")
     return value

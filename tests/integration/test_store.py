@@ -94,7 +94,7 @@ def findings(folder: Path) -> list[str]:
 def fedguard(*words: str, code: int = 0) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == code, done.output
-    return done.output
+    return done.stdout
 
 
 def test_a_store_that_nobody_touched_is_whole(folder: Path) -> None:
@@ -153,14 +153,15 @@ def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> 
             assert len(rows) == ROUNDS + 1
             for at, value in rows:
                 data = value.encode() if isinstance(value, str) else value
-                for bit in (3, len(data) * 4, len(data) * 8 - 12):
+                for bit in (3, 7, len(data) * 4, len(data) * 8 - 12):  # 7 makes text no text
                     torn = bytearray(data)
                     torn[bit // 8] ^= 1 << bit % 8
-                    stored = torn.decode("utf8", "replace") if column == "note" else bytes(torn)
-                    query = f"UPDATE {table} SET {column} = ? WHERE {key} = ?"
-                    database.execute(query, (stored, at))
+                    kind = "TEXT" if column == "note" else "BLOB"
+                    query = f"UPDATE {table} SET {column} = CAST(? AS {kind}) WHERE {key} = ?"
+                    database.execute(query, (bytes(torn), at))
                     database.commit()
                     assert any(name.format(at) in each for each in findings(folder))
+                query = f"UPDATE {table} SET {column} = ? WHERE {key} = ?"
                 database.execute(query, (value, at))
                 database.commit()
     database.close()
@@ -554,3 +555,77 @@ def opens(verifier: Verifier, note: bytes) -> bool:
     except BadCheckpoint:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "named"),
+    [
+        ("rounds", "defence", "round"),
+        ("verdicts", "reason", "verdict"),
+        ("overrides", "note", "order"),
+    ],
+)
+def test_text_that_is_none_is_found_and_named(
+    folder: Path, table: str, column: str, named: str
+) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        database.execute(f"UPDATE {table} SET {column} = CAST(x'ff41' AS TEXT)")
+        database.commit()
+    assert any(named in each for each in findings(folder))
+
+
+def test_a_checkpoint_of_another_log_accuses_nobody(folder: Path, tmp_path: Path) -> None:
+    with open_store(str(folder), "ward-2") as other:
+        run_rounds(other, 1)
+    fedguard("audit", "export", tmp_path / "out", "-s", folder, "--federation", "ward-2")
+    told = fedguard_error("audit", "verify", "-s", folder, "--witness", tmp_path / "out/checkpoint")
+    assert "is of fedguard/ward-2, not of fedguard/default" in told
+
+
+def test_a_proof_tells_whose_log_it_is_of(folder: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "proof.json"
+    proof.write_text(fedguard("audit", "prove", "2", "-s", folder))
+    done = CliRunner().invoke(
+        app, ["audit", "check", str(proof), "--key", str(folder / "audit.pub")]
+    )
+    assert "of the log fedguard/default" in done.stderr
+    assert json.loads(done.stdout)["kind"] == "round"
+
+
+def test_a_back_up_leaves_out_what_is_half_written(folder: Path, tmp_path: Path) -> None:
+    half = folder / "blobs" / "ab" / "abcd.safetensors.7.partial"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"x")
+    fedguard("db", "backup", tmp_path / "copy", "-s", folder)
+    assert not list((tmp_path / "copy").rglob("*.partial"))
+    assert findings(tmp_path / "copy") == []
+
+
+def test_a_file_system_that_nobody_can_write_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StoreUnavailable, match="Read-only file system"):
+        Blobs(tmp_path / "blobs").put(b"data", ".json")
+
+
+def test_tables_that_cannot_be_made_are_told(tmp_path: Path) -> None:
+    engine = engine_of(f"sqlite:///{tmp_path / 'store.db'}")
+    with sqlite3.connect(tmp_path / "store.db") as database:
+        database.execute("CREATE TABLE log (place INTEGER)")  # a migration meets it
+    with pytest.raises(StoreUnavailable, match="already exists"):
+        upgrade(engine)
+
+
+def test_inputs_too_large_for_one_value_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(str(tmp_path), retention=Retention(inputs=3)) as store:
+        run_rounds(store, 1)
+        monkeypatch.setattr("fedguard.server.replay.LARGEST_INPUTS", 10)
+        run_rounds(store, 1)
+        assert [name.endswith(".inputs") for name in store.blobs.names()].count(True) == 1

@@ -19,10 +19,11 @@ import pytest
 import tomli_w
 
 from fedguard.errors import ConfigError, FedguardError
-from fedguard_simulations.sweeps.cache import Cache, key_of, write_whole
+from fedguard.files import write_whole
+from fedguard_simulations.sweeps.cache import Cache, key_of
 from fedguard_simulations.sweeps.grid import Sweep, load_sweep
 from fedguard_simulations.sweeps.running import measure, run_sweep
-from fedguard_simulations.sweeps.sources import own_module
+from fedguard_simulations.sweeps.sources import own_modules
 
 PLAIN = {
     "summary": "tried",
@@ -130,15 +131,19 @@ def careful(f):
 MODEL = """
 from torch import nn
 
+import inner
+
 def small(shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1], classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(inner.count(shape), classes))
 """
+INNER = "def count(shape): return shape[0] * shape[1]\n"
 
 
 @pytest.mark.slow
 def test_the_gate_fails_when_a_users_defence_gets_worse(sweep: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     (tmp_path / "beside.py").write_text(MODEL)
+    (tmp_path / "inner.py").write_text(INNER)
     mine.write_text(CAREFUL.format(made="trimmed_mean(f)"))
     attacked = ["--set", "rounds=12", "--set", "seeds=0,1,2,3", "--cache", "cache"]
     words = ["gate", "tried.toml", "--defence", "mine:careful", "--model", "beside:small"]
@@ -201,8 +206,9 @@ def test_a_ray_cluster_comes_to_the_same_bytes(
 ) -> None:
     ray = pytest.importorskip("ray")
     (tmp_path / "on_ray.py").write_text(MODEL)
+    (tmp_path / "inner.py").write_text(INNER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert own_module("on_ray:small") == tmp_path / "on_ray.py"
+    assert own_modules("on_ray:small") == [tmp_path / "on_ray.py", tmp_path / "inner.py"]
     planned = Sweep.from_dict("tried", PLAIN).evolve({"seeds": "0", "model": "on_ray:small"})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,6 +11,7 @@ from counting import count_passes
 from fedguard import InMemory, chain, passes
 from fedguard.defence import initial_state, transform
 from fedguard.errors import InvalidParameter
+from fedguard.probes import Context
 from fedguard_clients import (
     ATTACKS,
     Examples,
@@ -29,6 +30,7 @@ from fedguard_simulations.attacks import (
     OMNISCIENT,
     a_little_is_enough,
     inner_product_manipulation,
+    jittered,
     mimic,
     min_max,
     slander,
@@ -56,7 +58,10 @@ def test_alie_z_of_the_papers_example() -> None:
     # n=50, f=24: s = 26 - 24 = 2 supporters, so the z of 24/26 of the normal distribution
     assert largest_z(50, 24) == pytest.approx(1.4261, abs=1e-4)
     default = crafted(a_little_is_enough(24), np.random.default_rng(0).normal(size=(26, 3)))
-    assert len(default) == 24
+    rows = np.random.default_rng(0).normal(size=(26, 3))
+    np.testing.assert_allclose(
+        default, [rows.mean(axis=0) - largest_z(50, 24) * rows.std(axis=0)] * 24
+    )
 
 
 def test_ipm_is_minus_epsilon_mean(rows: np.ndarray) -> None:
@@ -93,12 +98,37 @@ def test_min_max_without_spread_is_the_mean() -> None:
 
 
 def test_mimic_copies_one_honest_row_and_stays_with_it(rows: np.ndarray) -> None:
-    rows[7] *= 5
+    rows[:, 0] = 60.0 * (-1.0) ** np.arange(len(rows))  # the widest direction
+    rows[7, 0], rows[4, :2] = -90, (0, 95)  # farthest along it, and the longest row
     copies, state, _ = transform(mimic(3), InMemory(rows))
+    assert np.linalg.norm(rows, axis=1).argmax() == 4
     assert copies.tolist() == [rows[7].tolist()] * 3
     rows[2] *= 50
-    again, _, _ = transform(mimic(3), InMemory(rows), state)
+    again, state, _ = transform(mimic(3), InMemory(rows), state)
     assert again.tolist() == [rows[7].tolist()] * 3
+    names = tuple(str(i) for i in range(len(rows)) if i != 7)
+    context = Context.of_rows(len(names))._replace(clients=names)
+    others, state, _ = transform(
+        mimic(3), InMemory(np.delete(rows, 7, axis=0)), state, None, context
+    )
+    assert others.tolist() == [rows[2].tolist()] * 3  # it took no part: that round's farthest
+    names = (*names[::-1], "7")
+    context = Context.of_rows(len(names))._replace(clients=names)
+    back, _, _ = transform(mimic(3), InMemory(rows[[*map(int, names)]]), state, None, context)
+    assert back.tolist() == [rows[7].tolist()] * 3
+
+
+def test_jitter_makes_no_two_alike_and_keeps_the_aim() -> None:
+    honest = np.random.default_rng(0).normal(size=(12, 5000))
+    attack = chain(inner_product_manipulation(4, epsilon=2), jittered(scale=0.1))
+    rows, state, _ = transform(attack, InMemory(honest))
+    aim = -2 * honest.mean(axis=0)
+    assert (rows / aim).mean() == pytest.approx(1, abs=0.01)
+    assert (rows / aim).std() == pytest.approx(0.1, rel=0.05)
+    assert np.corrcoef(rows - aim)[np.triu_indices(4, 1)] == pytest.approx(0, abs=0.06)
+    again, _, _ = transform(attack, InMemory(honest), state)
+    assert not np.isclose(again, rows).any(axis=1).all()
+    assert transform(attack, InMemory(honest))[0].tobytes() == rows.tobytes()
 
 
 @pytest.mark.parametrize("factory", OMNISCIENT)

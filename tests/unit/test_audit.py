@@ -111,8 +111,15 @@ def test_a_note_looks_as_c2sp_says(signer: Signer) -> None:
 
 def test_the_key_is_its_owners_alone(signer: Signer) -> None:
     assert signer.path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(FileExistsError):
-        Signer.create(signer.path, "fedguard")
+
+
+def test_a_key_that_is_there_is_kept_and_its_public_half_made_again(signer: Signer) -> None:
+    line, pem = signer.verifier.line, signer.path.read_bytes()
+    assert Signer.create(signer.path, "fedguard").verifier.line == line
+    signer.path.with_suffix(".pub").unlink()  # a server was killed between the two
+    assert Signer.create(signer.path, "fedguard").verifier.line == line
+    assert signer.path.read_bytes() == pem
+    assert sorted(each.name for each in signer.path.parent.iterdir()) == ["audit.key", "audit.pub"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])

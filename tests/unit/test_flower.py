@@ -415,6 +415,36 @@ def test_who_is_shut_out_measures_nothing() -> None:
     assert result.evaluate_metrics_clientapp[1]["loss-highest"] == 0.5
 
 
+def test_who_is_banned_is_not_asked_any_more() -> None:
+    store = MemoryStore()
+    store.override(Override("102", Action.BAN, "stolen key", "ann"))
+    reports = list[RoundReport]()
+    grid = FakeGrid([answer(shifted(1.0)) for _ in range(5)])
+    strategy = GuardedStrategy(TRIMMED, min_nodes=5, store=store, on_round=reports.append)
+    strategy.start(grid, model(), num_rounds=1, timeout=0.2)
+    assert {each.metadata.dst_node_id for each in grid.sent.values()} == {101, 103, 104, 105}
+    assert reports[0].held is None
+    assert [each.client for each in reports[0].verdicts] == ["101", "103", "104", "105"]
+
+
+def test_a_hook_goes_on_once_a_round_whoever_asks() -> None:
+    called = list[int]()
+
+    def hook(arrays: ArrayRecord, server_round: int) -> ArrayRecord:
+        called.append(server_round)
+        return arrays
+
+    class Curious(GuardedStrategy):
+        def _round(self, server_round: int, layout: Layout, *given: Any) -> Any:
+            self.own_vectors(layout, layout.flat(self._model), server_round)
+            return super()._round(server_round, layout, *given)
+
+    grid = FakeGrid([answer(shifted(1.0)) for _ in range(5)])
+    strategy = Curious(TRIMMED, min_nodes=5, vectors={"mine": hook})
+    strategy.start(grid, model(), num_rounds=2, timeout=0.2)
+    assert called == [1, 2]
+
+
 def test_a_linked_key_goes_on_as_the_client_it_was() -> None:
     store, reports = MemoryStore(), list[RoundReport]()
     store.override(Override("105", Action.LINK, same_as="old"))

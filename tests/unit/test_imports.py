@@ -36,7 +36,13 @@ LAYERS: list[set[str]] = [
         "fedguard.sketches",
     },
     {"fedguard.audit"},
-    {"fedguard.types", "fedguard.errors", "fedguard.canonical", "fedguard.identity"},
+    {
+        "fedguard.types",
+        "fedguard.errors",
+        "fedguard.canonical",
+        "fedguard.files",
+        "fedguard.identity",
+    },
 ]
 ONLY_IMPORTER = {
     "flwr": ("fedguard.flower", "fedguard_clients", "fedguard_simulations"),

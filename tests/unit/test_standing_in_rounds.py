@@ -350,3 +350,66 @@ def test_smaller_defences_are_the_same_one() -> None:
     )
     made = inputs.policy(RULES, SCORERS, OPTIMISERS)
     assert [each.name for each in (made.defence, *made.smaller)] == ["krum(f=2)", "krum(f=1)"]
+
+
+def test_one_huge_update_blinds_no_score() -> None:
+    """Its sketch would overflow, and a NaN in one history makes all products with it NaN."""
+    values = rows(1)
+    values[-1, 0] = 3e38
+    _, report, state = step(State(), cohort(values), POLICY)
+    assert len(report.admitted) == N
+    reports, _ = run(5, bad=(2,), state=state)
+    for family in ("direction", "sybil", "temporal"):
+        assert any(each.scores.get(family) for each in reports[-1].verdicts)
+    assert {each.client: each for each in reports[-1].verdicts}["c02"].scores["direction"] > 5
+
+
+def test_whom_the_operator_trusts_counts_though_several_lie_apart() -> None:
+    far = Reputation(Standing.TRUSTED, participations=25, evidence={"neighbourhood": 2.5})
+    trusted = {f"c0{i}": Override(f"c0{i}", Action.TRUST, "a rare ward", "ann") for i in range(2)}
+    state = State(reputations=dict.fromkeys(trusted, far))
+    policy = replace(POLICY, defence=rules.mean(), reputation=ReputationPolicy(F, probation=0))
+    counting = {}
+    for ordered in (False, True):
+        now = replace(state, overrides=trusted if ordered else {})
+        _, report, _ = step(now, cohort(rows(1)), policy)
+        counting[ordered] = sum((each.weight or 0) > 0 for each in report.verdicts)
+    assert counting == {False: N - 2, True: N}
+
+
+def test_of_several_that_seem_to_be_one_one_counts() -> None:
+    alike = Reputation(Standing.PROBATION, participations=20, evidence={"sybil": 1.5})
+    for count, left in ((2, N), (F + 1, N - F), (F + 2, N)):
+        known = {f"c{i:02}": alike for i in range(count)} | {
+            f"c{i:02}": Reputation(Standing.TRUSTED, participations=20) for i in range(count, N)
+        }
+        policy = replace(POLICY, defence=rules.mean())
+        _, report, _ = step(State(reputations=known), cohort(rows(1)), policy)
+        assert sum((each.weight or 0) > 0 for each in report.verdicts) == left
+
+
+@pytest.mark.parametrize("action", [Action.BAN, Action.QUARANTINE])
+def test_an_order_counts_where_no_policy_keeps_reputations(action: Action) -> None:
+    order = {"c00": Override("c00", action, "stolen", "ann")}
+    policy = Policy(rules.mean())
+    vector, report, state = step(State(overrides=order), cohort(rows(1)), policy)
+    assert report.admitted == tuple(f"c{i:02}" for i in range(1, N))
+    assert [(each.client, each.after.counts) for each in report.changes] == [("c00", False)]
+    np.testing.assert_allclose(vector, rows(1)[1:].mean(axis=0), rtol=1e-5)
+    _, report, _ = step(replace(state, overrides={}), cohort(rows(2)), policy)
+    assert len(report.admitted) == N
+
+
+def test_a_servers_vector_that_is_not_finite_holds_the_round() -> None:
+    values = cohort(rows(1))
+    values = replace(values, vectors={"root": np.full(D, np.nan, np.float32)})
+    vector, report, _ = step(State(), values, Policy(rules.fltrust()))
+    assert vector is None
+    assert "not finite" in str(report.held)
+
+
+def test_who_comes_back_counts_little_at_first() -> None:
+    rules_of = ReputationPolicy(f=F)
+    back = Reputation(Standing.PROBATION, participations=40, quarantines=1)
+    weights = [rules_of.weight(replace(back, clean=clean)) for clean in (0, 6, 12, 30)]
+    assert weights == [0.5 / 144, 0.125, 0.5, 0.5]

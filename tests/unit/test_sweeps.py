@@ -16,7 +16,7 @@ import sweeps
 from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS
 from fedguard_simulations import measuring
-from fedguard_simulations.attacks import OMNISCIENT, WHITE_BOXES
+from fedguard_simulations.attacks import DISGUISES, OMNISCIENT, WHITE_BOXES
 from fedguard_simulations.sweeps import cache as cache_module
 from fedguard_simulations.sweeps.baseline import baseline_of, read_baseline
 from fedguard_simulations.sweeps.cache import Cache, content_of, key_of
@@ -62,6 +62,42 @@ def test_a_sweep_round_trips() -> None:
     assert {cell.scenario.rounds for cell in changed.cells()} == {7}
 
 
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ({"seeds": [1.7]}, "seeds must be whole numbers, got 1.7"),
+        ({"seeds": [True]}, "seeds must be whole numbers"),
+        ({"seeds": [float("inf")]}, "seeds must be whole numbers"),
+        ({"malicious": ["1"]}, "malicious must be whole numbers"),
+        ({"malicious": [True]}, "malicious must be whole numbers"),
+        ({"partitions": [3]}, "an expression in quotes"),
+    ],
+)
+def test_a_grid_of_wrong_kinds_is_told(grid: dict[str, Any], words: str) -> None:
+    plain = sweeps.sweep().to_dict()
+    settings = plain["grid"].pop("settings")
+    plain["grid"]["partitions"] = [each["partition"] for each in settings]
+    plain["grid"]["malicious"] = [1]
+    plain.pop("targets", None)
+    plain["grid"] |= grid
+    with pytest.raises(ConfigError, match=words):
+        Sweep.from_dict("tried", plain)
+
+
+def test_other_wrong_kinds_are_told_with_their_place() -> None:
+    plain = sweeps.sweep().to_dict()
+    with pytest.raises(ConfigError, match="dataset must be a name"):
+        Sweep.from_dict("tried", plain | {"base": {"dataset": 3}})
+    with pytest.raises(ConfigError, match="worst must be a list"):
+        Sweep.from_dict("tried", plain | {"targets": {"defence": CAREFUL, "worst": 3}})
+    twice = sweeps.sweep().to_dict()
+    twice["grid"]["settings"] *= 2
+    assert Sweep.from_dict("tried", twice).settings == sweeps.sweep().settings
+    none = plain | {"grid": plain["grid"] | {"attacks": ["mimic(f=0)"]}}
+    with pytest.raises(ConfigError, match="against .*f must be at least 1"):
+        list(Sweep.from_dict("tried", none).cells())
+
+
 @pytest.mark.parametrize("name", suites())
 def test_suites_are_sound(name: str) -> None:
     planned = load_sweep(name)
@@ -73,8 +109,9 @@ def test_suites_are_sound(name: str) -> None:
     defences = {each["scenario"]["defence"] for each in cells}
     assert len(defences) >= len(planned.defences)
     if name in ("default", "full"):
-        tried = {attack.partition("(")[0] for attack in planned.attacks}
-        assert tried == {NONE, *(each.__name__ for each in (*ATTACKS, *OMNISCIENT, *WHITE_BOXES))}
+        tried = set(re.findall(r"(\w+)\(", " ".join(planned.attacks))) - {"chain"}
+        every = (*ATTACKS, *OMNISCIENT, *DISGUISES, *WHITE_BOXES)
+        assert tried == {each.__name__ for each in every}
 
 
 @pytest.mark.parametrize(
@@ -350,6 +387,32 @@ def test_the_gate_fails_beyond_noise_and_points_alone() -> None:
     better = compared(worse(0.05), made_up)
     assert not better.regressions
     assert better.improvements
+
+
+def test_a_defence_that_breaks_at_times_fails_the_gate() -> None:
+    """Three seeds, of which two are far worse: no test of means tells that."""
+
+    def breaks(seeds: tuple[int, ...]) -> Made:
+        def after(cell: Cell) -> Result:
+            broken = cell.defence == CAREFUL and "sign_flip" in cell.attack and cell.seed in seeds
+            own = made_up(cell)
+            lost = 0.5 * (1 + cell.seed) / 3 if broken else 0.0
+            return dataclasses.replace(own, accuracy=(*own.accuracy[:-1], own.accuracy[-1] - lost))
+
+        return after
+
+    found = compared(made_up, breaks((0, 2)))
+    assert {each.place.attack for each in found.regressions} >= {"sign_flip()"}
+    assert all(each.chance > 0.05 for each in found.regressions)
+    assert not compared(made_up, breaks((2,))).regressions
+
+
+def test_one_seed_alone_fails_the_gate_by_much_alone() -> None:
+    alone = sweeps.sweep(seeds=[0])
+    before = baseline_of(summary_of(alone, sweeps.found(alone, made_up)))
+    for lost, fails in ((0.05, False), (0.2, True)):
+        after = summary_of(alone, sweeps.found(alone, worse(lost)))
+        assert bool(compare(before, after, 2.0).regressions) == fails
 
 
 def test_the_gate_sees_backdoors_and_quarantines() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fedguard_strategies as rules
-from fedguard import Cohort, Policy, ReputationPolicy, State, Update
+from fedguard import Cohort, Policy, Reputation, ReputationPolicy, Standing, State, Update
 from fedguard.errors import InvalidParameter
 from fedguard.server import step
 from fedguard_simulations.attacks import (
@@ -90,3 +90,18 @@ def test_mistakes_are_answered() -> None:
         with pytest.raises(InvalidParameter):
             white_box(**wrong)  # type: ignore[arg-type]
     assert standard_scorers(F)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [*(each(F) for each in WHITE_BOXES), white_box(F, patience=0)],
+    ids=lambda each: each.name,
+)
+def test_who_is_put_away_trains_honestly_and_the_others_go_on(attack) -> None:
+    seen = sight(MEAN, rounds=2)
+    known = {seen.own_names[0]: Reputation(Standing.QUARANTINE)}
+    seen = seen._replace(state=replace(seen.state, reputations=known))
+    rows = attack.craft(seen, 7)
+    assert rows[0].tobytes() == seen.trained[0].tobytes()
+    assert rows[1].tobytes() != seen.trained[1].tobytes()
+    assert seen.tried(rows)[0] > seen.tried(seen.trained)[0]

@@ -10,7 +10,7 @@ from fedguard_simulations.attacks.inner_product import inner_product_manipulatio
 from fedguard_simulations.attacks.mimic import mimic
 from fedguard_simulations.attacks.min_max import min_max, min_sum
 from fedguard_simulations.attacks.rop import relocated_orthogonal_perturbation
-from fedguard_simulations.attacks.sybil import slander, sybil
+from fedguard_simulations.attacks.sybil import jittered, slander, sybil
 from fedguard_simulations.attacks.white_box import (
     WhiteBox,
     a_little_is_enough_searched,
@@ -34,10 +34,14 @@ OMNISCIENT = (
 )
 """Every attack that sees the honest updates, as the command line lists them."""
 
+DISGUISES = (jittered,)
+"""What an omniscient attack is chained with."""
+
 WHITE_BOXES = (white_box, a_little_is_enough_searched, inner_product_searched)
 """And every one that holds a copy of the server."""
 
 __all__ = [
+    "DISGUISES",
     "OMNISCIENT",
     "WHITE_BOXES",
     "WhiteBox",
@@ -49,6 +53,7 @@ __all__ = [
     "hybrid_sparse",
     "inner_product_manipulation",
     "inner_product_searched",
+    "jittered",
     "mimic",
     "min_max",
     "min_sum",

@@ -1,4 +1,4 @@
-"""Colluders that are not copies: sybils of one aim, and slanderers of one victim."""
+"""Colluders that are not copies: sybils of one aim, slanderers of one victim, any with jitter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedguard.probes import Statistics, gram
 from fedguard.types import Array
 from fedguard_simulations.attacks.mimic import farthest
 
-__all__ = ["slander", "sybil"]
+__all__ = ["jittered", "slander", "sybil"]
 
 
 def noise_of(rows: Array, key: tuple[int, ...], columns: slice) -> Array:
@@ -67,7 +67,7 @@ def slander(f: int, noise: float = 0.05, seed: int = 0) -> Stage:
 
     def plan(honest: Statistics, state: tuple[int, Any]) -> tuple[Blockwise, Any]:
         done, chosen = state
-        among, victim = farthest(honest, chosen)
+        victim, chosen = farthest(honest, chosen)
 
         def kernel(rows: Array, columns: slice) -> Array:
             own, mean = rows[victim], rows.mean(axis=0)
@@ -81,8 +81,32 @@ def slander(f: int, noise: float = 0.05, seed: int = 0) -> Stage:
                 ]
             )
 
-        return Blockwise(kernel, rows=f), (done + 1, (among, victim))
+        return Blockwise(kernel, rows=f), (done + 1, chosen)
 
     name = f"slander(f={f}, noise={noise!r})"
     start: tuple[int, Any] = (0, None)
     return Stage(name, 2, "n >= 2 honest", plan, probes=(gram,), init=lambda: start, blockwise=True)
+
+
+def jittered(scale: float = 0.01, seed: int = 0) -> Stage:
+    """After another attack, in `chain(min_max(f=4), jittered())`: no two send the same.
+
+    Each coordinate is off by `scale` of itself (standard deviation), anew for every row and round.
+    A server that counts copies once counts these f times.
+
+    Knows: what the attack before it knows
+    Budget: that attack's, and a hundredth (`scale`) of its length beside it
+    Source: Fung et al. (FoolsGold), RAID 2020 (sybils that perturb their updates)
+    """
+    if not scale > 0:
+        raise InvalidParameter(f"scale must be positive, got {scale!r}")
+
+    def plan(crafted: Statistics, done: int) -> tuple[Blockwise, int]:
+        def kernel(rows: Array, columns: slice) -> Array:
+            part = np.asarray(scale, rows.dtype)
+            drawn = [normals((seed, done, each), columns) for each in range(len(rows))]
+            return rows + part * rows * np.stack(drawn).astype(rows.dtype)
+
+        return Blockwise(kernel, rows=crafted.n), done + 1
+
+    return Stage(f"jittered(scale={scale!r})", 1, "n >= 1", plan, init=lambda: 0, blockwise=True)

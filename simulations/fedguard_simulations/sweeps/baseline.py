@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError
-from fedguard_simulations.sweeps.cache import write_whole
+from fedguard.files import write_whole
 from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.sources import environment
 from fedguard_simulations.sweeps.summary import Summary

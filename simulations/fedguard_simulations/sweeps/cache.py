@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fedguard.canonical import from_json, to_json
 from fedguard.errors import ConfigError
+from fedguard.files import write_whole
 from fedguard_simulations.data import resolve_dataset
 from fedguard_simulations.sweeps.grid import NONE, Cell
 from fedguard_simulations.sweeps.result import Result
@@ -22,7 +21,7 @@ from fedguard_simulations.sweeps.sources import (
     own_digest,
 )
 
-__all__ = ["Cache", "content_of", "key_of", "write_whole"]
+__all__ = ["Cache", "content_of", "key_of"]
 
 TOLD_ONLY = ("id", "summary", "expect")
 """Keys of a scenario that change no result."""
@@ -59,20 +58,6 @@ _own_digest = lru_cache(maxsize=256)(own_digest)
 def key_of(cell: Cell) -> str:
     """The SHA-256 of a cell's content, in hexadecimal."""
     return hashlib.sha256(to_json(content_of(cell))).hexdigest()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that whoever looks finds all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class Cache:

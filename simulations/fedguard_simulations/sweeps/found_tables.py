@@ -19,9 +19,10 @@ def detection(summary: Summary, over: Compared) -> Table:
     rows = [(told, _detected(summary, *side)) for told, side in over.sides.items()]
     heads = ["recall", "precision", "false positives", "put away", "rounds until", "honest away"]
     note = (
-        "Over all attacks, in per cent. Recall: client-rounds of attackers that were suspected; "
-        "precision: suspicions that were right; false positives: client-rounds of the honest that "
-        "were suspected. Put away: attackers that went into quarantine, and the median of the "
+        "Over all attacks, in per cent. Recall: client-rounds of attackers that were suspected, "
+        "put away or left out as copies; "
+        "precision: such rounds that were attackers'; false positives: client-rounds of the honest "
+        "of that kind. Put away: attackers that went into quarantine, and the median of the "
         "rounds until then, each attack counted alike, however many keys it used; honest away: "
         "honest clients that did, once or more."
     )

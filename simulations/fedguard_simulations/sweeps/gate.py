@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from fedguard.errors import ConfigError
+from fedguard.reputation.evidence import benjamini_hochberg
 from fedguard_simulations.sweeps.baseline import (
     MEASURES,
     Baseline,
@@ -20,9 +23,11 @@ from fedguard_simulations.sweeps.baseline import (
 from fedguard_simulations.sweeps.grid import NONE, Sweep
 from fedguard_simulations.sweeps.summary import Summary
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Change", "Comparison", "check_baseline", "compare"]
 
 SIGNIFICANCE = 0.05
+BROKEN = 0.1
+"""Worse by more than this on two seeds is a defence that breaks at times, which no mean shows."""
 EVERY = "all attacks together"
 EQUAL = 1e-12
 """Differences over seeds that vary by less are one and the same."""
@@ -38,6 +43,8 @@ class Change(NamedTuple):
     worse: float
     chance: float
     """How likely differences like these are where nothing got worse, or better."""
+    broken: bool = False
+    """Whether it got much worse on two seeds, or on the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +61,20 @@ class Comparison:
 def compare(baseline: Baseline, summary: Summary, points: float) -> Comparison:
     """Compare seed by seed: a regression is one by Student's paired test and of over `points`.
 
-    Next to each attack, all attacks on a defence count together, whose mean varies less. Raises
-    `ConfigError` when the baseline is of other settings or has nothing in common.
+    Of those told as beyond noise one in twenty may be so by chance (Benjamini and Hochberg, over
+    the figures that moved at all).
+    Where two seeds are worse by more than `BROKEN`, no test is asked. Next to each attack, all
+    attacks on a defence count together, whose mean varies less. Raises `ConfigError` when the
+    baseline is of other settings or has nothing in common.
     """
     now = baseline_of(summary)
-    _same_settings(baseline.base, summary.sweep)
+    check_baseline(baseline, summary.sweep)
     shared = [place for place in now.figures if place in baseline.figures]
-    if not shared:
-        raise ConfigError("the baseline has no cell of this sweep: make it with --update")
     before, after = (_together(each.figures, shared) for each in (baseline, now))
     changes = [each for place in before for each in _changes(place, before[place], after[place])]
-    beyond = [each for each in changes if each.chance < SIGNIFICANCE]
+    moved = [each for each in changes if each.chance < 1.0 or each.broken]
+    sure = benjamini_hochberg(np.array([each.chance for each in moved]), SIGNIFICANCE)
+    beyond = [each for each, told in zip(moved, sure, strict=True) if told or each.broken]
     return Comparison(
         regressions=tuple(each for each in beyond if each.worse > points / 100),
         improvements=tuple(each for each in beyond if -each.worse > points / 100),
@@ -74,13 +84,18 @@ def compare(baseline: Baseline, summary: Summary, points: float) -> Comparison:
     )
 
 
-def _same_settings(before: Mapping[str, Any], sweep: Sweep) -> None:
+def check_baseline(baseline: Baseline, sweep: Sweep) -> None:
+    """Raise `ConfigError` when a baseline is of other settings than a sweep, or of other cells."""
+    before = baseline.base
     for name in sorted({*before, *sweep.base}):
         if before.get(name) != sweep.base.get(name):
             raise ConfigError(
                 f"the baseline was made with {name} = {before.get(name)!r}, this sweep has "
                 f"{sweep.base.get(name)!r}: make it anew with --update"
             )
+    grid = product(map(str, sweep.settings), sweep.attacks, [each.name for each in sweep.defences])
+    if not any(Place(*each) in baseline.figures for each in grid):
+        raise ConfigError("the baseline has no cell of this sweep: make it with --update")
 
 
 def _together(figures: Figures, shared: Iterable[Place]) -> Figures:
@@ -113,11 +128,18 @@ def _changes(
         if seeds:
             worse = [measure.sign * (old[seed] - new[seed]) for seed in seeds]
             means = [mean(each[seed] for seed in seeds) for each in (old, new)]
-            yield Change(place, name, means[0], means[1], mean(worse), _chance(worse))
+            much = sum(each > BROKEN for each in worse)
+            broken = much >= min(2, len(worse))
+            yield Change(place, name, means[0], means[1], mean(worse), _chance(worse), broken)
 
 
 def _chance(worse: list[float]) -> float:
-    """One-sided: of a mean as far from nothing in its own direction; 0 where none varies."""
+    """One-sided: of a mean as far from nothing in its own direction; 0 where none varies.
+
+    Of a single seed nothing can be told.
+    """
+    if len(worse) < 2:
+        return 1.0
     if max(worse) - min(worse) < EQUAL:
         return 0.0 if abs(worse[0]) > EQUAL else 1.0
     side = "greater" if mean(worse) > 0 else "less"

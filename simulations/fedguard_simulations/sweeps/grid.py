@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedguard.errors import ConfigError, UnknownName
+from fedguard.errors import ConfigError, FedguardError, UnknownName
 from fedguard_simulations.data import resolve_dataset
 from fedguard_simulations.scenario import Scenario, parse_attack, typed
 from fedguard_simulations.sweeps.targets import Setting, Targets, checked_keys
@@ -100,16 +100,19 @@ class Sweep:
         names = [each.name for each in defences]
         if len(set(names)) < len(names):
             raise ConfigError(f"[grid] has two defences of one name: {names}; give one a name")
-        settings = _settings(grid)
+        settings = tuple(dict.fromkeys(_settings(grid)))
+        dataset = base.get("dataset", "auto")
+        if not isinstance(dataset, str):
+            raise ConfigError(f"[base] dataset must be a name, got {dataset!r}")
         targets = plain.get("targets")
         return cls(
             name,
             str(plain.get("summary", name)),
-            typed({**base, "dataset": resolve_dataset(base.get("dataset", "auto"))}),
+            typed({**base, "dataset": resolve_dataset(dataset)}),
             tuple(dict.fromkeys(map(str, _listed(grid, "attacks")))),
             defences,
             settings,
-            tuple(dict.fromkeys(_seed(each) for each in _listed(grid, "seeds"))),
+            tuple(dict.fromkeys(_whole("seeds", each) for each in _listed(grid, "seeds"))),
             None if targets is None else Targets.parse(targets, names, settings),
         )
 
@@ -132,7 +135,10 @@ class Sweep:
         plain = self.to_dict()
         for key, value in changes.items():
             if key == "seeds":
-                plain["grid"]["seeds"] = value.split(",")
+                told = value.split(",")
+                plain["grid"]["seeds"] = [
+                    int(each) if each.strip().isdigit() else each for each in told
+                ]
             elif key in GIVEN:
                 plain["base"][key] = value
             else:
@@ -172,7 +178,7 @@ class Sweep:
         }
         try:
             scenario = Scenario.from_dict(fields)
-        except ConfigError as error:
+        except FedguardError as error:
             where = f"{attack} against {defence.name}, {setting}"
             raise ConfigError(f"{self.name}: {where}: {error}") from error
         return Cell(setting, attack, defence.name, run, scenario)
@@ -208,17 +214,21 @@ def _settings(grid: Mapping[str, Any]) -> tuple[Setting, ...]:
             raise ConfigError("[grid]: give settings, or partitions and malicious, not both")
         for each in _listed(grid, "settings"):
             checked_keys("settings", each, Setting._fields, needed=True)
-        return tuple(Setting(**each) for each in grid["settings"])
-    return tuple(
-        Setting(*pair) for pair in product(_listed(grid, "partitions"), _listed(grid, "malicious"))
-    )
+        pairs = [(each["partition"], each["malicious"]) for each in grid["settings"]]
+    else:
+        pairs = list(product(_listed(grid, "partitions"), _listed(grid, "malicious")))
+    for partition, malicious in pairs:
+        if not isinstance(partition, str):
+            raise ConfigError(f"a partition is an expression in quotes, got {partition!r}")
+        _whole("malicious", malicious)
+    return tuple(Setting(*pair) for pair in pairs)
 
 
-def _seed(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"seeds must be whole numbers, got {value!r}") from None
+def _whole(name: str, value: Any) -> int:
+    """A whole number, and no truth value. Raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be whole numbers, got {value!r}")
+    return value
 
 
 def suites() -> dict[str, Path]:

@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fedguard.config import is_reference
+from fedguard.files import write_whole
 from fedguard_simulations.measuring import markdown
-from fedguard_simulations.sweeps.cache import Cache, write_whole
+from fedguard_simulations.sweeps.cache import Cache
 from fedguard_simulations.sweeps.entries import Entry, name_of, percent
 from fedguard_simulations.sweeps.grid import Cell
 from fedguard_simulations.sweeps.plain import in_json

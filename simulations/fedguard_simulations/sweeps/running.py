@@ -14,7 +14,7 @@ from fedguard_simulations.simulate import simulate
 from fedguard_simulations.sweeps.cache import Cache, key_of
 from fedguard_simulations.sweeps.grid import Cell, Sweep
 from fedguard_simulations.sweeps.result import Result
-from fedguard_simulations.sweeps.sources import own_module
+from fedguard_simulations.sweeps.sources import own_modules
 
 __all__ = ["Found", "measure", "run_sweep"]
 
@@ -66,6 +66,6 @@ def run_sweep(sweep: Sweep, cache: Cache, workers: int = 0, ray: str | None = No
 
 
 def _own_code(todo: Iterable[tuple[Cell, str]]) -> list[Path]:
-    """The users' modules that cells name."""
+    """The users' modules that cells need."""
     texts = chain.from_iterable((each.scenario.defence, each.scenario.model) for each, _ in todo)
-    return sorted({path for text in set(texts) if (path := own_module(text))})
+    return sorted({path for text in set(texts) for path in own_modules(text)})

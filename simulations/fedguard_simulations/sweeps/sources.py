@@ -15,10 +15,17 @@ from fedguard.config import is_reference
 from fedguard.errors import ConfigError
 from fedguard_simulations.data import load_dataset
 
-__all__ = ["code_digest", "data_digest", "environment", "own_digest", "own_module"]
+__all__ = ["code_digest", "data_digest", "environment", "own_digest", "own_modules"]
 
 LEFT_OUT = {
-    "fedguard": ("cli", "control", "deploy", "telemetry", "testing.py", "__main__.py"),
+    "fedguard": (
+        *("cli", "control", "deploy", "telemetry", "testing.py", "__main__.py"),
+        *("audit", "events", "files.py", "state/backup.py", "state/blobs.py", "state/database.py"),
+        *("state/logbook.py", "state/measured.py", "state/migrations", "state/monitoring.py"),
+        *("state/opening.py", "state/orders.py", "state/progress.py", "state/queries.py"),
+        *("state/rows.py", "state/schema.py", "state/sql.py", "state/tables.py"),
+        *("state/tallies.py", "state/verifying.py"),
+    ),
     "fedguard_strategies": (),
     "fedguard_clients": (),
     "fedguard_simulations": (
@@ -46,7 +53,7 @@ def code_digest() -> str:
     for package, left_out in LEFT_OUT.items():
         root = _origin(package).parent
         for path in sorted(root.rglob("*.py")):
-            if path.relative_to(root).parts[0] not in left_out:
+            if not any(path.relative_to(root).is_relative_to(each) for each in left_out):
                 _add(digest, path, root.parent)
     _add(digest, Path(__file__).with_name("result.py"), Path(__file__).parent)
     return digest.hexdigest()
@@ -74,32 +81,36 @@ def environment() -> dict[str, str]:
     }
 
 
-def own_module(text: str) -> Path | None:
-    """The module or package that a `module:callable` lies in; None for any other expression."""
+def own_modules(text: str) -> list[Path]:
+    """The module or package of a `module:callable`, and those beside it that it imports.
+
+    None for any other expression. What is installed is taken alone: beside it lies everything.
+    """
     if not is_reference(text):
-        return None
+        return []
     origin = _origin(text.strip().partition(":")[0].partition(".")[0])
-    return origin.parent if origin.name == "__init__.py" else origin
+    first = origin.parent if origin.name == "__init__.py" else origin
+    found, todo = [first], [first]
+    while todo and first.parent.name not in ("site-packages", "dist-packages"):
+        beside = {
+            near
+            for path in _files(todo.pop(0))
+            for name in _imports(path)
+            for near in (first.parent / name, first.parent / f"{name}.py")
+            if near.is_file() or (near / "__init__.py").is_file()
+        }
+        new = sorted(beside - set(found))
+        found, todo = found + new, todo + new
+    return found
 
 
 def own_digest(text: str) -> str | None:
-    """Of a `module:callable`'s module or package, and of those beside it that it imports."""
-    first = own_module(text)
-    if first is None:
-        return None
-    digest, todo, seen = hashlib.sha256(), [first], {first}
-    while todo:
-        for path in sorted(_files(todo.pop(0))):
-            _add(digest, path, first.parent)
-            beside = {
-                near
-                for name in _imports(path)
-                for near in (first.parent / name, first.parent / f"{name}.py")
-                if near.is_file() or (near / "__init__.py").is_file()
-            }
-            todo += sorted(beside - seen)
-            seen |= beside
-    return digest.hexdigest()
+    """Of a user's `own_modules`."""
+    digest, found = hashlib.sha256(), own_modules(text)
+    for module in found:
+        for path in sorted(_files(module)):
+            _add(digest, path, found[0].parent)
+    return digest.hexdigest() if found else None
 
 
 def _files(path: Path) -> list[Path]:

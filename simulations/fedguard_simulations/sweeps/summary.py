@@ -86,6 +86,11 @@ class Group:
         """How much accuracy is lost against the plain mean with nobody attacking."""
         return self._against(self.clean, lambda own, other: other - own)
 
+    @property
+    def short(self) -> Estimate:
+        """How much accuracy is lost against the oracle."""
+        return self._against(self.oracle, lambda own, other: other - own)
+
     def _against(
         self, others: Sequence[Result], compare: Callable[[float, float], float]
     ) -> Estimate:
@@ -129,7 +134,14 @@ class Summary:
             return False
         if group.attack == NONE:
             return targets.no_attack_gap is not None and group.gap.mean > targets.no_attack_gap
-        return group.kept.mean < targets.worst.get(group.setting, 0.0)
+        return group.kept.mean < targets.worst.get(group.setting, 0.0) or self.misses_gap(group)
+
+    def misses_gap(self, group: Group) -> bool:
+        """Whether an attack with an aim leaves less accuracy than a target asks for."""
+        targets = self.sweep.targets
+        if not targets or group.defence != targets.defence or targets.backdoor_gap is None:
+            return False
+        return bool(group.attack_success) and group.short.mean > targets.backdoor_gap
 
     def misses_success(self, group: Group) -> bool:
         """Whether a target asks for fewer backdoors than open here."""
@@ -146,9 +158,11 @@ class Summary:
                 if group.attack == NONE:
                     asked = targets.no_attack_gap or 0.0
                     yield "accuracy lost with nobody attacking", group, group.gap.mean, asked
-                else:
-                    asked = targets.worst[group.setting]
+                elif group.kept.mean < (asked := targets.worst.get(group.setting, 0.0)):
                     yield "accuracy kept of the oracle's", group, group.kept.mean, asked
+            if targets and self.misses_gap(group):
+                asked = targets.backdoor_gap or 0.0
+                yield "accuracy lost under a backdoor", group, group.short.mean, asked
             success = group.attack_success
             if targets and success and self.misses_success(group):
                 yield "attack success", group, success.mean, targets.attack_success or 0.0

@@ -12,6 +12,9 @@ from fedguard.errors import ConfigError, UnknownName
 __all__ = ["Setting", "Targets", "checked_keys", "number"]
 
 
+LIMITS = ("no_attack_gap", "attack_success", "backdoor_gap")
+
+
 class Setting(NamedTuple):
     """How the data are split, and how many of the clients are malicious."""
 
@@ -28,13 +31,15 @@ class Targets:
 
     `worst` maps settings to the least share of the oracle's accuracy, over all attacks, that is
     kept. `no_attack_gap` is how much accuracy it may cost with nobody attacking, compared with the
-    plain mean; `attack_success` how often a backdoor may open at most.
+    plain mean; `attack_success` how often a backdoor may open at most, and `backdoor_gap` how much
+    less accuracy than the oracle's may be left under an attack with such an aim.
     """
 
     defence: str
     worst: Mapping[Setting, float] = dataclasses.field(default_factory=dict)
     no_attack_gap: float | None = None
     attack_success: float | None = None
+    backdoor_gap: float | None = None
 
     @classmethod
     def parse(
@@ -46,22 +51,21 @@ class Targets:
         if defence not in defences:
             raise UnknownName("defence in [targets]", str(defence), defences)
         worst = {}
-        for each in plain.get("worst", ()):
+        asked = plain.get("worst", [])
+        if not isinstance(asked, Sequence) or isinstance(asked, str):
+            raise ConfigError(f"targets.worst must be a list of tables, got {asked!r}")
+        for each in asked:
             checked_keys("targets.worst", each, ("partition", "malicious", "ratio"), needed=True)
             setting = Setting(each["partition"], each["malicious"])
             if setting not in settings:
                 raise UnknownName("setting in targets.worst", str(setting), map(str, settings))
             worst[setting] = number("ratio", each["ratio"])
-        rest = {
-            name: number(name, plain[name])
-            for name in ("no_attack_gap", "attack_success")
-            if name in plain
-        }
+        rest = {name: number(name, plain[name]) for name in LIMITS if name in plain}
         return cls(str(defence), worst, **rest)
 
     def to_dict(self) -> dict[str, Any]:
         """The table that `parse` reads."""
-        rest = {"no_attack_gap": self.no_attack_gap, "attack_success": self.attack_success}
+        rest = {name: getattr(self, name) for name in LIMITS}
         return {
             "defence": self.defence,
             "worst": [{**each._asdict(), "ratio": ratio} for each, ratio in self.worst.items()],

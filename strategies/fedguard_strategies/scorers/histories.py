@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ __all__ = ["Recalled", "histories", "noise_of", "unit"]
 
 KEEP = 0.9
 """Of the past, in each round: the last ten rounds are two thirds of a history."""
+
+SHORTEST = 1e-150
+"""What is shorter has squares that lost their digits, and a length would be anything."""
 
 Sketches = NDArray[np.float32]
 
@@ -57,7 +60,7 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         return Roster.empty(np.zeros((0, size), np.float16))  # finer than a sketch is
 
     def recall(past: Roster, rows: Statistics, among: Rows) -> Recalled:
-        units = unit(rows.values[sketched].astype(np.float32))
+        units = unit(rows.values[sketched])
         before, known = past.of(rows.whose("histories").clients)
         before = before.astype(np.float32)
         keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
@@ -81,8 +84,11 @@ def noise_of(size: int) -> float:
     return 1.0 / math.sqrt(size)
 
 
-def unit(rows: Sketches) -> Sketches:
-    """Rows of length one; a row of zeros stays."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    units: Sketches = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return units
+def unit(rows: NDArray[Any]) -> Sketches:
+    """Rows of length one; what is too short to square is a row of zeros.
+
+    In float64: the squares of a hostile client's float32 numbers are too large for their own kind.
+    """
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    units = np.divide(rows, lengths, out=np.zeros(rows.shape), where=lengths > SHORTEST)
+    return units.astype(np.float32)

@@ -29,8 +29,9 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
     def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
         if rows.n < 2:
             return np.zeros(rows.n)
-        towards = seen.gram @ seen.weights
-        centred = seen.gram - (towards - seen.weights @ towards)[:, None]
+        weights = among / max(among.sum(), 1)
+        towards = seen.gram @ weights
+        centred = seen.gram - (towards - weights @ towards)[:, None]
         centred -= towards[None, :]
         alike = cosines(centred)
         np.fill_diagonal(alike, -1.0)
