@@ -94,7 +94,7 @@ def test_other_wrong_kinds_are_told_with_their_place() -> None:
     twice["grid"]["settings"] *= 2
     assert Sweep.from_dict("tried", twice).settings == sweeps.sweep().settings
     none = plain | {"grid": plain["grid"] | {"attacks": ["mimic(f=0)"]}}
-    with pytest.raises(ConfigError, match="against .*f must be at least 1"):
+    with pytest.raises(ConfigError, match=r"against .*f must be at least 1"):
         list(Sweep.from_dict("tried", none).cells())
 
 
@@ -392,7 +392,7 @@ def test_the_gate_fails_beyond_noise_and_points_alone() -> None:
 def test_a_defence_that_breaks_at_times_fails_the_gate() -> None:
     """Three seeds, of which two are far worse: no test of means tells that."""
 
-    def breaks(seeds: tuple[int, ...]) -> Made:
+    def breaks(seeds: tuple[int, ...]) -> Callable[[Cell], Result]:
         def after(cell: Cell) -> Result:
             broken = cell.defence == CAREFUL and "sign_flip" in cell.attack and cell.seed in seeds
             own = made_up(cell)

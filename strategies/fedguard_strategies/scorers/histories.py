@@ -91,4 +91,5 @@ def unit(rows: NDArray[Any]) -> Sketches:
     """
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
     units = np.divide(rows, lengths, out=np.zeros(rows.shape), where=lengths > SHORTEST)
-    return units.astype(np.float32)
+    told: Sketches = units.astype(np.float32)
+    return told
