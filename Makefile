@@ -102,7 +102,7 @@ $(PEERS)/.installed: # ByzFL wants torchvision at import, which no rule needs
 	touch $@
 
 SUITE ?= smoke
-sweep: setup ## Run SUITE=smoke (under 2 minutes), standard (under an hour) or full; goes on where it stopped
+sweep: setup ## Run SUITE=smoke (under 2 minutes), standard (half an hour) or full; goes on where it stopped
 	$(BIN)/fedguard sweep $(SUITE)
 
 gate: setup ## Fail where the smoke suite got worse than its baseline (under 2 minutes)

@@ -18,9 +18,10 @@ __all__ = ["CacheFolder", "Ray", "Settings", "Which", "Workers", "run_grid"]
 Which = Annotated[
     str,
     typer.Argument(
-        help="A suite that ships with fedguard (smoke: under two minutes; standard: under an hour "
+        help="A suite that ships with fedguard (smoke: under two minutes; standard: half an hour "
         "on two cores; default: auto against every attack; fractions: from one of twenty malicious "
-        "to nine; full: everything) or a sweep of your own, a .toml file.",
+        "to nine; sampled: half of the clients asked a round; full: everything) or a sweep of your "
+        "own, a .toml file.",
         show_default=False,
     ),
 ]

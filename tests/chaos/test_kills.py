@@ -26,6 +26,8 @@ KILLS = int(os.environ.get("FEDGUARD_KILLS", "40"))
 ROUNDS = rounds(30)
 LONGEST = 0.15
 """Seconds until a kill: a few commits."""
+BEGINNING = 0.5
+"""Seconds until a kill of a server that makes its store."""
 Opened = Callable[[str], SqlStore]
 
 
@@ -60,12 +62,19 @@ def in_child(work: Callable[[], None]) -> int:
     return child
 
 
+def ended(child: int) -> bool:
+    """Kill a child; whether it was still at work."""
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
 def state_after(count: int) -> bytes:
     return (ROUNDS[count - 1][2] if count else State()).to_bytes()
 
 
 def test_a_killed_server_loses_no_round_and_invents_none(opened: Opened) -> None:
-    rng, seen, federation = random.Random(0), 0, 0
+    rng, seen, killed, federation = random.Random(0), 0, 0, 0
     for _ in range(KILLS):
         name = f"f{federation}"
         with opened(name) as store:
@@ -79,8 +88,7 @@ def test_a_killed_server_loses_no_round_and_invents_none(opened: Opened) -> None
         os.close(write)
         told = len(os.read(read, 1))
         time.sleep(rng.uniform(0, LONGEST))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        killed += ended(child)
         while part := len(os.read(read, len(ROUNDS))):
             told += part
         os.close(read)
@@ -93,6 +101,27 @@ def test_a_killed_server_loses_no_round_and_invents_none(opened: Opened) -> None
             if done.round == len(ROUNDS):
                 federation += 1
     assert seen >= KILLS, "every server was heard to commit before it was killed"
+    assert killed >= KILLS // 2, "servers are killed at work, not after it"
+
+
+def test_a_server_killed_while_it_begins_is_begun_again(tmp_path: Path) -> None:
+    """Tables, key and first commit are made whenever the kill came; no key is left half-made."""
+    rng, killed = random.Random(0), 0
+    count = max(KILLS // 4, 10)
+    for number in range(count):
+        folder = str(tmp_path / str(number))
+
+        def work(folder: str = folder) -> None:
+            commit_all(open_store(folder), os.open(os.devnull, os.O_WRONLY))
+
+        child = in_child(work)
+        time.sleep(rng.uniform(0, BEGINNING))
+        killed += ended(child)
+        with open_store(folder) as store:
+            commit_all(store, os.open(os.devnull, os.O_WRONLY))
+            assert store.load().to_bytes() == state_after(len(ROUNDS))
+            assert verify(store, store.signer.verifier) == []
+    assert killed >= count // 2, "servers are killed at work, not after it"
 
 
 def test_of_two_servers_one_commits_each_round(opened: Opened) -> None:

@@ -61,6 +61,15 @@ def test_commands_shown_exist(line: str) -> None:
         assert any(words[1] == name.rpartition("-v")[0] for name in scenarios())
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("sweep", "default: auto against every attack"), ("ban", "its key's .pub file")],
+)
+def test_arguments_have_their_help(words: str, told: str) -> None:
+    shown = CliRunner().invoke(app, [words, "--help"]).output
+    assert told in re.sub(r"[\s│]+", " ", shown)
+
+
 def test_the_table_of_detection_is_what_its_data_say() -> None:
     data = json.loads((ROOT / "docs" / "detection.json").read_text(encoding="utf8"))
     found = detection_page(list(map(cell_of, data["cells"])), data["command"], data["defence"])

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -81,7 +82,7 @@ def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
     """The same in Markdown; what misses a target has a red mark."""
     sweep = summary.sweep
     lines = [f"# {_plainly(sweep.summary)}", "", f"Rebuilt by {_code(command)}; every run is in "]
-    lines[-1] += f"[{_plainly(sweep.name)}.json]({sweep.name}.json)."
+    lines[-1] += f"[{_plainly(sweep.name)}.json]({quote(sweep.name)}.json)."
     lines += ["", _plainly(_facts(summary))]
     if sweep.targets:
         missed = [
