@@ -186,6 +186,33 @@ def test_of_copies_one_counts_and_the_best_reputed_is_the_original() -> None:
     assert refused == {"c01": "copy", "c04": "copy"}
 
 
+@pytest.mark.parametrize("bad", [(), (2,), (2, 5), (2, 5, 7), (2, 5, 7, 8, 9, 11)])
+@pytest.mark.parametrize("scale", [-1e4, -10.0, 1e-3])
+def test_honest_clients_that_are_much_alike_are_no_copies(
+    bad: tuple[int, ...], scale: float
+) -> None:
+    """However far out the hostile are, or however near together."""
+    common = np.random.default_rng(0).normal(size=D)
+    noise = np.random.default_rng(3).normal(size=(N, D))
+    values = (common + 0.05 * noise).astype(np.float32)
+    values[list(bad)] = scale * common + abs(scale) * 0.05 * noise[list(bad)]
+    _, report, _ = step(State(), cohort(values), POLICY)
+    copies = {each.client for each in report.verdicts if each.reason == "copy"}
+    assert copies <= {f"c{i:02}" for i in bad}
+
+
+def test_colluders_who_differ_by_a_hundredth_count_once() -> None:
+    values = rows(1)
+    same = values[0] * (1 + 0.01 * np.random.default_rng(4).normal(size=(F, D)))
+    values[1 : F + 1] = same
+    _, report, _ = step(State(), cohort(values), POLICY)
+    assert [each.client for each in report.verdicts if each.reason == "copy"] == [
+        "c01",
+        "c02",
+        "c03",
+    ]
+
+
 def test_nobody_is_put_away_for_being_copied() -> None:
     """Three clients send what c07 sends; c07 trains honestly and stays."""
     state = State()
