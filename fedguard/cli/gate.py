@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedguard_simulations.sweeps.baseline import Baseline
     from fedguard_simulations.sweeps.gate import Change, Comparison
 
-__all__ = ["run_gate"]
+__all__ = ["run_gate", "usual_baseline"]
 
 WIDE = 160
 """Columns of a table that no terminal cuts off, as in the log of a CI."""
@@ -76,7 +76,7 @@ def run_gate(
     changes = changes_of(settings or [], model=model)
     planned = planned.evolve(changes) if changes else planned
     planned = planned.only(defence) if defence else planned
-    file = baseline or _usual(sweep, own=bool(defence or model))
+    file = baseline or usual_baseline(sweep, own=bool(defence or model))
     known = None if update else read_baseline(file)
     if known:
         check_baseline(known, planned)
@@ -93,7 +93,7 @@ def run_gate(
         raise typer.Exit(1)
 
 
-def _usual(sweep: str, own: bool) -> Path:
+def usual_baseline(sweep: str, own: bool) -> Path:
     """Where the baseline lies; that of a shipped suite is of fedguard's own defences."""
     from fedguard_simulations.sweeps.grid import suites, sweep_path
 

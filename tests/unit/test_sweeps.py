@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sweeps
 
+from fedguard.cli.gate import usual_baseline
 from fedguard.errors import ConfigError, UnknownName
 from fedguard_clients import ATTACKS
 from fedguard_simulations import measuring
@@ -34,7 +35,7 @@ from fedguard_simulations.sweeps.grid import (
 from fedguard_simulations.sweeps.page import in_html, in_markdown, write_pages
 from fedguard_simulations.sweeps.plain import in_json, read_json
 from fedguard_simulations.sweeps.result import Result
-from fedguard_simulations.sweeps.sources import code_digest, own_digest
+from fedguard_simulations.sweeps.sources import code_digest, own_digest, own_modules
 from fedguard_simulations.sweeps.summary import estimate, summary_of
 from fedguard_simulations.sweeps.targets import Setting
 
@@ -485,3 +486,23 @@ def test_the_sweep_and_the_defence_that_the_docs_show_are_sound(
     assert planned.targets
     assert planned.targets.worst[Setting("dirichlet(alpha=0.3)", 2)] == 0.9
     assert len({key_of(cell) for cell in cells}) == len(cells) - 10  # plain means in peace
+
+
+def test_your_own_baseline_lies_here_and_not_beside_fedguards_own() -> None:
+    shipped = sweep_path("smoke").with_suffix(".baseline.json")
+    assert usual_baseline("smoke", own=False) == shipped
+    assert usual_baseline("smoke", own=True) == Path("smoke.baseline.json")
+    assert usual_baseline("deep/mine.toml", own=True) == Path("deep/mine.baseline.json")
+
+
+@pytest.mark.parametrize(
+    ("folder", "found"), [("code", ["a.py", "b.py"]), ("site-packages", ["a.py"])]
+)
+def test_an_installed_module_is_taken_alone(
+    folder: str, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "own_a.py").write_text("import own_b\n")
+    (tmp_path / folder / "own_b.py").write_text("import own_a\n")
+    monkeypatch.syspath_prepend(str(tmp_path / folder))
+    assert [each.name for each in own_modules("own_a:made")] == [f"own_{each}" for each in found]
