@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fedguard.errors import CorruptBlob, StoreUnavailable
 from fedguard.files import PARTIAL, write_whole
 
 __all__ = ["Blobs", "sha256_of"]
+
+AN_HOUR = 3600.0
 
 
 def sha256_of(data: bytes | memoryview) -> str:
@@ -61,3 +65,14 @@ class Blobs:
 
     def drop(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
+
+    def tidy(self, suffix: str, named: Collection[str]) -> None:
+        """Drop what killed writers left: half-written files, and those of a suffix not `named`.
+
+        Only what is older than an hour: another process may be about to name the others.
+        """
+        for path in self.folder.glob("??/*"):
+            left = path.suffix == PARTIAL or (path.suffix == suffix and path.name not in named)
+            with suppress(OSError):  # gone by now, or nobody may
+                if left and path.stat().st_mtime < time.time() - AN_HOUR:
+                    path.unlink()

@@ -54,7 +54,9 @@ def open_store(
     with _kept_if_whole(engine_of(url_of(where))) as engine:
         check(engine, make=True)
         signer = _signer(folder / KEY, engine)
-        return SqlStore(engine, Blobs(folder / BLOBS), signer, federation, retention)
+        store = SqlStore(engine, Blobs(folder / BLOBS), signer, federation, retention)
+        store.tidy()
+        return store
 
 
 def open_to_read(where: str, federation: str = "default", *, files: Path | None = None) -> SqlStore:

@@ -176,6 +176,12 @@ class SqlStore:
         with reading(self.engine) as connection:
             return followed(links_in(connection, self.id))
 
+    def tidy(self) -> None:
+        """Drop inputs that no round of any federation here names: a server was killed then."""
+        with reading(self.engine) as connection:
+            query = select(rounds.c.inputs).where(rounds.c.inputs.is_not(None))
+            self.blobs.tidy(INPUTS, set(connection.scalars(query)))
+
     def measure(self, server_round: int, source: str, values: Mapping[str, float]) -> None:
         with writing(self.engine) as connection:
             write_measurements(connection, self.id, server_round, source, values)

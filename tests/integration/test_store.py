@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -629,3 +630,20 @@ def test_inputs_too_large_for_one_value_are_not_kept(
         monkeypatch.setattr("fedguard.server.replay.LARGEST_INPUTS", 10)
         run_rounds(store, 1)
         assert [name.endswith(".inputs") for name in store.blobs.names()].count(True) == 1
+
+
+def test_what_a_killed_server_left_is_dropped(folder: Path) -> None:
+    """Inputs that no round names and half-written files, once they are old."""
+    kept = {each.name for each in (folder / "blobs").rglob("*.*")}
+    left = {"ab" + "0" * 62 + ".inputs": 7200, "ab" + "0" * 62 + ".json.7.partial": 7200}
+    young = {"ab" + "1" * 62 + ".inputs": 60}
+    (folder / "blobs" / "ab").mkdir(exist_ok=True)
+    for name, age in (left | young).items():
+        path = folder / "blobs" / "ab" / name
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age, time.time() - age))
+    for path in (folder / "blobs").rglob("*.inputs"):
+        if path.name in kept:
+            os.utime(path, (0, 0))  # named by their rounds, however old
+    with open_store(str(folder), retention=Retention(inputs=3)):
+        assert {each.name for each in (folder / "blobs").rglob("*.*")} == kept | set(young)
