@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def _write_runs(summary: Summary, found: Sequence[Found], cache: Cache, out: Pat
     """A page for each group; each run's figures, and its scenario to run it again by hand."""
     page = _environment().get_template("runs.html.j2")
     told = {"percent": percent, "line": _line, "command_of": _command, "own": _own}
-    for group in summary.groups.values():
+    for group in (*summary.references.values(), *summary.groups.values()):
         text = page.render(group=group, sweep=summary.sweep, **told)
         write_whole(out / f"{name_of(group)}.html", text.encode())
     for each in {each.key: each for each in found}.values():
@@ -171,7 +172,7 @@ def _entry(entry: Entry, linked: bool) -> str:
 
 def _head(text: str) -> str:
     """Words as they are, what stands in a sweep's file as code."""
-    return text if text.replace(" ", "").isalpha() else _code(text)
+    return text if re.fullmatch(r"[\w, ]+", text) and "_" not in text else _code(text)
 
 
 def _plainly(text: str) -> str:

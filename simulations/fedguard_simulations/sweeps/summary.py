@@ -112,10 +112,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All groups of a sweep by setting, attack and defence, as the grid names them."""
+    """All groups of a sweep by setting, attack and defence, as the grid names them.
+
+    `references` are the oracle and the plain mean in peace, which the others are compared with.
+    """
 
     sweep: Sweep
     groups: Mapping[tuple[Setting, str, str], Group]
+    references: Mapping[tuple[Setting, str], Group]
 
     def attacked(self, setting: Setting, defence: str) -> list[Group]:
         """Every attack against one defence."""
@@ -174,18 +178,18 @@ def summary_of(sweep: Sweep, found: Sequence[Found]) -> Summary:
     for each in found:
         place = (each.cell.setting, each.cell.attack, each.cell.defence)
         by_place.setdefault(place, []).append(each)
-    groups = {}
+    groups, references = {}, {}
     for (setting, attack, defence), runs in by_place.items():
+        oracle, clean = (
+            tuple(each.result for each in by_place[setting, NONE, name]) for name in (ORACLE, CLEAN)
+        )
+        aimed = tuple(each.result for each in by_place.get((setting, attack, ORACLE), ()))
+        group = Group(setting, attack, defence, tuple(runs), oracle, clean, aimed)
         if defence not in (ORACLE, CLEAN):
-            oracle, clean = (
-                tuple(each.result for each in by_place[setting, NONE, name])
-                for name in (ORACLE, CLEAN)
-            )
-            aimed = tuple(each.result for each in by_place.get((setting, attack, ORACLE), ()))
-            groups[setting, attack, defence] = Group(
-                setting, attack, defence, tuple(runs), oracle, clean, aimed
-            )
-    return Summary(sweep, groups)
+            groups[setting, attack, defence] = group
+        elif attack == NONE:
+            references[setting, defence] = group
+    return Summary(sweep, groups, references)
 
 
 def seconds_a_round(groups: Iterable[Group]) -> float:

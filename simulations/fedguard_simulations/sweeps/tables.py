@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import mean
 
 from fedguard_simulations.sweeps.entries import (
     Compared,
@@ -14,7 +13,7 @@ from fedguard_simulations.sweeps.entries import (
     percent,
 )
 from fedguard_simulations.sweeps.found_tables import detection, quarantine
-from fedguard_simulations.sweeps.grid import NONE
+from fedguard_simulations.sweeps.grid import CLEAN, NONE, ORACLE
 from fedguard_simulations.sweeps.summary import Group, Summary, seconds_a_round
 
 __all__ = ["tables"]
@@ -25,6 +24,7 @@ LIGHTEST = 0.5
 
 def tables(summary: Summary) -> Iterator[Table]:
     """Everything a sweep shows, the costs, which differ from run to run, last."""
+    yield _references(summary)
     for each in compared(summary):
         yield _heatmap(summary, each)
     yield _worst(summary)
@@ -55,23 +55,18 @@ def _heatmap(summary: Summary, over: Compared) -> Table:
     worst = [summary.worst(*side) for side in sides]
     if any(worst):
         rows.append(("worst case", [_kept(summary, each) for each in worst if each]))
-    oracle, clean = _reached(summary, over)
-    note = (
-        "Final accuracy in per cent of what the honest clients alone reach with the plain mean "
-        f"({oracle}). The plain mean over everybody, with nobody attacking, reaches {clean}."
-    )
+    note = "Final accuracy in per cent of what the honest clients alone reach with the plain mean."
     return Table(f"Accuracy kept{over.title}", note, "attack", list(over.sides), rows)
 
 
-def _reached(summary: Summary, over: Compared) -> tuple[str, str]:
-    """What the oracle and a peaceful mean reach in each setting."""
-    told: tuple[list[str], list[str]] = [], []
-    for setting in dict.fromkeys(setting for setting, _ in over.sides.values()):
-        some = next(each for each in summary.groups.values() if each.setting == setting)
-        for runs, texts in zip((some.oracle, some.clean), told, strict=True):
-            texts.append(f"{100 * mean(each.accuracy[-1] for each in runs):.1f} %")
-    oracle, clean = map(", ".join, told)
-    return oracle, clean
+def _references(summary: Summary) -> Table:
+    settings = summary.sweep.settings
+    rows = []
+    for name in (ORACLE, CLEAN):
+        groups = [summary.references[setting, name] for setting in settings]
+        rows.append((name, [Entry(percent(each.accuracy), link=name_of(each)) for each in groups]))
+    note = "Final accuracy in per cent of the plain mean, which the tables below compare with."
+    return Table("Without attackers", note, "who", list(map(str, settings)), rows)
 
 
 def _worst(summary: Summary) -> Table:
