@@ -88,12 +88,9 @@ def _honest(cells: Sequence[Cell]) -> list[str]:
 def _held(cells: Sequence[Cell]) -> str:
     """How often nobody went because too many would have."""
     told = []
-    for what in ("with nobody attacking", "under attack"):
-        own = [
-            cell
-            for cell in cells
-            if cell.plan.attack != ORACLE and (cell.plan.attack == NONE) == (what[0] == "w")
-        ]
+    peace = [cell for cell in cells if cell.plan.attack == NONE]
+    attacked = [cell for cell in cells if cell.plan.attack not in (NONE, ORACLE)]
+    for what, own in (("with nobody attacking", peace), ("under attack", attacked)):
         held, rounds = sum(cell.held for cell in own), sum(cell.plan.rounds for cell in own)
         told.append(f"{held} of {rounds:,} {what}")
     return f"Rounds held, in which nobody goes: {' and '.join(told)}."

@@ -62,10 +62,9 @@ def compare(baseline: Baseline, summary: Summary, points: float) -> Comparison:
     """Compare seed by seed: a regression is one by Student's paired test and of over `points`.
 
     Of those told as beyond noise one in twenty may be so by chance (Benjamini and Hochberg, over
-    the figures that moved at all).
-    Where two seeds are worse by more than `BROKEN`, no test is asked. Next to each attack, all
-    attacks on a defence count together, whose mean varies less. Raises `ConfigError` when the
-    baseline is of other settings or has nothing in common.
+    the figures that moved at all). Where two seeds are worse by more than `BROKEN`, no test is
+    asked. Next to each attack, all attacks on a defence count together, whose mean varies less.
+    Raises `ConfigError` when the baseline is of other settings or has nothing in common.
     """
     now = baseline_of(summary)
     check_baseline(baseline, summary.sweep)
