@@ -87,7 +87,7 @@ def in_markdown(summary: Summary, command: str, linked: bool = True) -> str:
     lines += ["", _plainly(_facts(summary))]
     if sweep.targets:
         missed = [
-            f"- {RED} {what}: {100 * came:.3g} %, asked for {100 * asked:.3g} % "
+            f"- {RED} {what}: {100 * came:.4g} %, asked for {100 * asked:.3g} % "
             f"({_code(group.attack)}, {_code(str(group.setting))})"
             for what, group, came, asked in summary.missed()
         ]
