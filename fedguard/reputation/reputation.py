@@ -43,6 +43,16 @@ class Reputation:
         return cls(Standing(fields[0]), *fields[1:8], *map(Standing, fields[8:]))
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether the defence has to count on it: it is not trusted, or was put away before.
+
+        Whoever was put away and trained honestly until trusted again may have waited for that. So
+        it stays in doubt, but for the operator's word.
+        """
+        trusted = self.standing is Standing.TRUSTED
+        return not trusted or (self.quarantines > 0 and self.own is None)
+
+    @property
     def value(self) -> float:
         """The mean of the Beta distribution, in (0, 1); 1/2 for who is not known.
 

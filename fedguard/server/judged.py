@@ -54,8 +54,7 @@ class Judged(NamedTuple):
         """How much each counts; nothing, if it is one of several that lie apart from the rest.
 
         One such client may be an honest one with data like nobody's. Several are no such chance,
-        and more than f, or half of them all, are no minority. Whom the operator trusts
-        counts.
+        and more than f, or half of them all, are no minority. Whom the operator trusts counts.
         """
         if not self.policy:
             return np.ones(len(clients))

@@ -31,8 +31,9 @@ class Policy:
     update came and does not count, in quarantine or a copy, is among the hostile that the defence
     is against: when so few are left that it cannot run, the next smaller one does, down by as many.
     An `adaptive` policy's defence is against as many as there is doubt about in the round, who are
-    not trusted or are suspected, and half of those hostile at the least who can be left: what it
-    costs the honest is then paid only while it is needed. `reason` says why all this was chosen.
+    not trusted, were put away before or are suspected, and half of those hostile at the least who
+    can be left: what it costs the honest is then paid only while it is needed. `reason` says why
+    all this was chosen.
     """
 
     defence: Defence

@@ -30,8 +30,8 @@ class Scored(NamedTuple):
     """The round's rows and what they show; arrays have one entry for each update.
 
     `original` is the row that a row is a copy of, or seems to be the same client as by the evidence
-    so far, its own number otherwise. Scores and surprises
-    are by family, 0 for rows that are not finite. `asked` are the defence's probes.
+    so far, its own number otherwise. Scores and surprises are by family, 0 for rows that are not
+    finite. `asked` are the defence's probes.
     """
 
     blocks: Blocks

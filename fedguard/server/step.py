@@ -23,7 +23,7 @@ from fedguard.server.judged import Judged, judged, overruled
 from fedguard.server.policy import Policy
 from fedguard.server.scored import Scored, scored
 from fedguard.state import State
-from fedguard.types import Cohort, RoundReport, Standing, Vector, Verdict
+from fedguard.types import Cohort, RoundReport, Vector, Verdict
 
 __all__ = ["step"]
 
@@ -168,13 +168,11 @@ def _against(
 
     Of the f are those who are `away`: in quarantine, not finite, copies, or certain.
     """
-    standings = [judgement.of(client).standing for client in seen.context.clients]
+    known = [judgement.of(client) for client in seen.context.clients]
     first, most = 0, len(policy.smaller)
     enough = seen.blocks.n >= stages_of(policy.defence)[0].min_updates
     if policy.adaptive and enough:  # else f hostile could be too many
-        doubted = sum(
-            bool(seen.suspected[row]) or standings[row] is not Standing.TRUSTED for row in counting
-        )
+        doubted = sum(bool(seen.suspected[row]) or known[row].in_doubt for row in counting)
         left = max(most - away, 0)
         first = most - min(max(doubted, left - left // 2), most)
     return (policy.defence, *policy.smaller)[first : max(first, away) + 1]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedguard import Cohort, Reputation, State, Update
+from fedguard import Action, Cohort, Override, Reputation, State, Update
 from fedguard.errors import InvalidParameter
 from fedguard.server import step
 from fedguard.types import Standing
@@ -48,6 +48,18 @@ def test_it_is_as_strong_as_there_is_doubt(
 ) -> None:
     _, report, _ = step(state_of(standings), cohort(2, wild), auto(4))
     assert report.defence == f"chain(arc(f={against}), caf(f={against}))"
+
+
+def test_who_was_put_away_before_stays_in_doubt() -> None:
+    """Else several come back, train honestly until trusted, and strike at half of f together."""
+    state = state_of({})
+    back = {f"c{i:02d}": replace(state.reputations[f"c{i:02d}"], quarantines=1) for i in range(4)}
+    known = replace(state, reputations={**state.reputations, **back})
+    _, report, _ = step(known, cohort(2), auto(4))
+    assert report.defence == "chain(arc(f=4), caf(f=4))"
+    believed = {client: Override(client, Action.TRUST) for client in back}
+    _, report, _ = step(replace(known, overrides=believed), cohort(2), auto(4))
+    assert report.defence == "chain(arc(f=2), caf(f=2))"
 
 
 def test_copies_are_among_the_hostile() -> None:
