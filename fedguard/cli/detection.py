@@ -24,7 +24,7 @@ def make_detection(
 ) -> None:
     """Measure detection under every attack at three degrees of skew, and write the page.
 
-    Cells are kept in build/detection.jsonl as they are done; a second run goes on from there.
+    Cells are kept in build/ as they are done; a second run by the same code goes on from there.
     """
     with extra("the table"):
         from fedguard_simulations.detection import write_detection

@@ -22,6 +22,7 @@ from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
 from fedguard_simulations.standings import histories, share_of
+from fedguard_simulations.sweeps.sources import code_digest
 from fedguard_strategies.recipes import standard_scorers
 
 __all__ = [
@@ -284,7 +285,7 @@ def write_detection(
     from fedguard_simulations.detection_page import page
 
     wanted = list(plans(datasets, clients, seeds, rounds))
-    kept = Path("build") / "detection.jsonl"
+    kept = Path("build") / f"detection-{code_digest()[:12]}.jsonl"  # other code, other results
     kept.parent.mkdir(parents=True, exist_ok=True)
     done = {cell.plan: cell for cell in read_cells(kept) if cell.plan in set(wanted)}
     left = [plan for plan in wanted if plan not in done]
