@@ -24,10 +24,6 @@ pytestmark = pytest.mark.chaos
 KILLS = int(os.environ.get("FEDGUARD_KILLS", "40"))
 """`make chaos` sets 200."""
 ROUNDS = rounds(30)
-LONGEST = 0.15
-"""Seconds until a kill: a few commits."""
-BEGINNING = 0.5
-"""Seconds until a kill of a server that makes its store."""
 Opened = Callable[[str], SqlStore]
 
 
@@ -51,6 +47,11 @@ def commit_all(store: SqlStore, told: int) -> None:
         os.write(told, b"x")
 
 
+def begin_and_commit(folder: str) -> None:
+    """All the work of a server whose store is not made yet."""
+    commit_all(open_store(folder), os.open(os.devnull, os.O_WRONLY))
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Fork; the child ends with its work, without this process's clean-up."""
     child = os.fork()
@@ -69,12 +70,22 @@ def ended(child: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
+def seconds(work: Callable[[], None]) -> float:
+    """How long a child is at work when nobody kills it: kills are timed by it, not by a guess."""
+    began = time.perf_counter()
+    os.waitpid(in_child(work), 0)
+    return time.perf_counter() - began
+
+
 def state_after(count: int) -> bytes:
     return (ROUNDS[count - 1][2] if count else State()).to_bytes()
 
 
 def test_a_killed_server_loses_no_round_and_invents_none(opened: Opened) -> None:
     rng, seen, killed, federation = random.Random(0), 0, 0, 0
+    a_few_commits = (
+        seconds(lambda: commit_all(opened("unkilled"), os.open(os.devnull, os.O_WRONLY))) / 5
+    )
     for _ in range(KILLS):
         name = f"f{federation}"
         with opened(name) as store:
@@ -87,7 +98,7 @@ def test_a_killed_server_loses_no_round_and_invents_none(opened: Opened) -> None
         child = in_child(work)
         os.close(write)
         told = len(os.read(read, 1))
-        time.sleep(rng.uniform(0, LONGEST))
+        time.sleep(rng.uniform(0, a_few_commits))
         killed += ended(child)
         while part := len(os.read(read, len(ROUNDS))):
             told += part
@@ -108,14 +119,12 @@ def test_a_server_killed_while_it_begins_is_begun_again(tmp_path: Path) -> None:
     """Tables, key and first commit are made whenever the kill came; no key is left half-made."""
     rng, killed = random.Random(0), 0
     count = max(KILLS // 4, 10)
+    unkilled = [str(tmp_path / f"unkilled-{number}") for number in range(3)]
+    whole = min(seconds(lambda folder=folder: begin_and_commit(folder)) for folder in unkilled)
     for number in range(count):
         folder = str(tmp_path / str(number))
-
-        def work(folder: str = folder) -> None:
-            commit_all(open_store(folder), os.open(os.devnull, os.O_WRONLY))
-
-        child = in_child(work)
-        time.sleep(rng.uniform(0, BEGINNING))
+        child = in_child(lambda folder=folder: begin_and_commit(folder))
+        time.sleep(rng.uniform(0, whole))
         killed += ended(child)
         with open_store(folder) as store:
             commit_all(store, os.open(os.devnull, os.O_WRONLY))
