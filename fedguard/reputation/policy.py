@@ -146,8 +146,11 @@ class ReputationPolicy:
         return Standing.TRUSTED if seen.clean >= self.probation else seen.standing
 
     def _proved(self, levels: Mapping[str, float]) -> bool:
-        """Alarms of two families that do not follow from one another; or of faults, or a law's."""
-        alarms = {family for family, each in levels.items() if each >= 1}
+        """Alarms of two families that do not follow from one another; or of faults; or a law's most
+        evidence: a law is proof by itself or none. Honest clients with odd data are far out at all
+        times, and a law's single alarm beside that would be enough once in a long run.
+        """
+        alarms = {family for family, each in levels.items() if each >= 1} - LAWS
         kinds = {next((each for each in TOGETHER if family in each), family) for family in alarms}
         broken = any(levels.get(family, 0.0) >= MOST_EVIDENCE for family in LAWS)
         return PROTOCOL in alarms or broken or len(kinds) >= 2

@@ -15,6 +15,7 @@ from fedguard.errors import InvalidParameter
 from fedguard.reputation import Evidence
 from fedguard.reputation.evidence import benjamini_hochberg, combined, gathered
 from fedguard.scoring import MOST_SURPRISE, surprise
+from fedguard_strategies.scorers import extent
 
 POLICY = ReputationPolicy(f=4)
 LOUD = Evidence({"magnitude": 4.0, "extent": 4.0}, suspected=True)
@@ -51,6 +52,23 @@ def test_most_evidence_of_a_law_is_proof_and_an_alarm_of_it_is_not() -> None:
     for_an_alarm = 3
     assert after([turned] * for_an_alarm).standing is Standing.PROBATION
     assert after([turned] * (2 * for_an_alarm)).standing is Standing.QUARANTINE
+
+
+def test_an_alarm_of_a_law_beside_others_is_no_second_one() -> None:
+    """Who has odd data is far out at all times; one alarm of a law comes to it once in a while."""
+    odd = after([Evidence({"magnitude": 4.0, "neighbourhood": 4.0, "response": 0.0})] * 20)
+    turned = Evidence({"magnitude": 4.0, "neighbourhood": 4.0, "response": 4.0})
+    assert after([turned] * 4, odd).evidence["response"] > 1
+    assert after([turned] * 4, odd).standing is Standing.PROBATION
+    assert after([turned] * 6, odd).standing is Standing.QUARANTINE
+
+
+def test_who_alone_holds_a_class_is_not_far_enough_out_and_a_loud_client_is() -> None:
+    """As far as such clients were after 100 rounds, and as an update that is ten times as long."""
+    for away, standing in ((4.6, Standing.PROBATION), (10.2, Standing.QUARANTINE)):
+        (strange,) = surprise(np.array([away]), extent().tail)
+        told = Evidence({"magnitude": 4.0, "neighbourhood": 4.0, "extent": float(strange)})
+        assert after([told] * (300 if standing.counts else 5)).standing is standing
 
 
 def test_nobody_is_trusted_while_a_law_is_odd() -> None:

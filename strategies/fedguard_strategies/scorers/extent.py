@@ -19,7 +19,9 @@ def extent() -> Scorer:
 
     A ratio and no robust z: where honest clients are much alike, a client that differs a little
     is many deviations away and can still do little. On skewed data a client that alone holds a
-    class stays below four times the others; what moves a mean does not.
+    class was up to 4.6 times as far out after 100 rounds and 8 times after 300, for the others'
+    updates get shorter; what moves a mean is farther. So the tail is no measured one: it begins
+    where such a client ends.
 
     Source: the median of Pillutla et al. (RFA), IEEE TSP 2022, as a yardstick
     """
@@ -34,4 +36,4 @@ def extent() -> Scorer:
         usual = float(np.median(away[among]) or away.max())
         return away / (usual or 1.0)
 
-    return Scorer("extent()", "extent", score, (1.9, 4.5, 6.5), (gram,))
+    return Scorer("extent()", "extent", score, (5.5, 7.5, 8.5), (gram,))
