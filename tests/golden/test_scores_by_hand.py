@@ -89,9 +89,17 @@ def test_few_neighbours_tell_nothing() -> None:
 
 def test_who_does_not_count_has_as_many_neighbours() -> None:
     rows = np.array([[0.0], [1], [2], [3], [1.5]])
-    found = scores(neighbourhood(f=1), rows, among=[0, 1, 2, 3])
+    found = scores(neighbourhood(f=2), rows, among=[0, 1, 2, 3])
     means = np.array([1.5, 1.0, 1.0, 1.5, 0.5])
     np.testing.assert_allclose(found, (means - 1.25) / (1.4826 * 0.25))
+
+
+def test_who_does_not_count_is_of_the_f() -> None:
+    """On the line above; with two put away one of three is left, and not too few neighbours."""
+    rows = np.array([[0.0], [1], [2], [3], [10], [50], [60]])
+    found = scores(neighbourhood(f=3), rows, among=[0, 1, 2, 3, 4])
+    np.testing.assert_allclose(found[:5], scores(neighbourhood(f=1), rows[:5]))
+    assert found[4] > 5
 
 
 def test_direction_is_against_the_others() -> None:

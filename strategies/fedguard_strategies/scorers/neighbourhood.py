@@ -21,6 +21,7 @@ ROWS = 1024
 def neighbourhood(f: int) -> Scorer:
     """Robust z of the mean distance to the n - f - 1 nearest others of the n rows that count.
 
+    Rows that do not count are of the f: with each that is put away the others' neighbours grow.
     Nobody is strange when those are not most of the others: two that are each other's
     nearest have the same distance, so that a few rows have no spread to be measured by.
 
@@ -30,7 +31,7 @@ def neighbourhood(f: int) -> Scorer:
 
     def score(rows: Statistics, among: Rows, seen: Any) -> Float64:
         others = int(among.sum()) - 1
-        count = others - f
+        count = others - max(f - int((~among).sum()), 0)
         if 2 * count <= others:
             return np.zeros(rows.n)
         means = [_to_nearest(rows.gram, at, among, count) for at in range(0, rows.n, ROWS)]
