@@ -109,8 +109,9 @@ def up(
 def run(folder: Folder = HERE) -> None:
     """Run a federation's rounds on its SuperLink, which is up, and follow them.
 
-    It goes on where the store stopped. The exit status is 0 when all rounds are done, 3 when it
-    ended because rounds were held, else 1.
+    It goes on where the store stopped, and makes up for rounds that were held. The exit status is
+    0 when all rounds are done, 3 when it gave up because rounds were held one after the other,
+    else 1.
     """
     settings = _settings(folder)
     from fedguard.deploy.federation import environment, write_connection
@@ -263,29 +264,36 @@ def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
     from fedguard.deploy.following import done_in, follow
 
     log = settings.folder / "logs" / "run.log"
-    (number, done), held, ran = done_in(settings), list[str](), 0
-    count = settings.rounds.count
+    (number, done), held = done_in(settings), list[str]()
+    count, app = settings.rounds.count, settings.folder / settings.app
     if number:
         apart = f", {number - done} were held" if number > done else ""
         going = ": going on" if done < count else ""
         console.print(f"{done} of {count} rounds are done{apart}{going}")
-    left = count - done
-    program = start_run(settings.folder, settings.folder / settings.app, {}, log, env)
-    try:
-        for news in follow(settings, program):
-            for event in news.events:
-                console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
-            if news.beat:
-                console.print(f"  {_waiting(news.beat, settings.rounds.min_nodes)}", style="dim")
-            if news.round:
-                ran, done = ran + 1, done + (not news.round.held)
-                held = [*held, news.round.held] if news.round.held else []
-                _tell(console, news.round, f"{done} of {count}")
-    finally:
-        if program.running:  # Ctrl-C: its ServerApp would go on
-            stop_run(log, env)
-        program.stop()
-    return _ended(settings, console, program, done, held, ran >= left)
+    while True:
+        left, ran = count - done, 0
+        program = start_run(settings.folder, app, {}, log, env)
+        try:
+            for news in follow(settings, program):
+                for event in news.events:
+                    told = f"  {event.client or ''}  {escape(event.message)}"
+                    console.print(told, style="yellow")
+                if news.beat:
+                    told = f"  {_waiting(news.beat, settings.rounds.min_nodes)}"
+                    console.print(told, style="dim")
+                if news.round:
+                    ran, done = ran + 1, done + (not news.round.held)
+                    held = [*held, news.round.held] if news.round.held else []
+                    _tell(console, news.round, f"{done} of {count}")
+        finally:
+            if program.running:  # Ctrl-C: its ServerApp would go on
+                stop_run(log, env)
+            program.stop()
+        status = _status(settings, done, held, ran >= left)
+        if status is not None:
+            _tell_end(status, console, program, (done, count), held)
+            return status
+        console.print(f"{done} of {count} rounds are done: making up for those that were held")
 
 
 def _waiting(beat: Any, least: int) -> str:
@@ -307,23 +315,31 @@ def _tell(console: Console, row: Any, done: str) -> None:
     )
 
 
-def _ended(
-    settings: Settings, console: Console, program: Program, done: int, held: list[str], whole: bool
-) -> int:
-    """The exit status; `held` are the reasons of the rounds held last, one after the other.
+def _status(settings: Settings, done: int, held: list[str], whole: bool) -> int | None:
+    """The exit status after a run, or None if another one is to make up for rounds that were held.
 
-    The run is `whole` when it tried as many rounds as were left.
+    `held` are the reasons of the rounds held last, one after the other, and the run is `whole`
+    when it tried as many rounds as were left.
     """
-    count, retries = settings.rounds.count, settings.rounds.retries
-    if done >= count:
-        console.print(f"all {done} rounds are done; fedguard clients tells who took part how")
+    retries = settings.rounds.retries
+    if done >= settings.rounds.count:
         return 0
-    given_up = held and retries is not None and len(held) > retries
-    if given_up or whole:
-        why = f": {escape(held[-1])}" if held else ""
-        console.print(f"[red]held; {done} of {count} rounds are done[/]{why}", soft_wrap=True)
-        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
+    if held and retries is not None and len(held) > retries:
         return HELD
-    console.print(f"[red]the run ended with {done} of {count} rounds[/]; {program.log} ends with:")
-    console.print(escape(program.tail(12)), soft_wrap=True)
-    return 1
+    return None if whole else 1
+
+
+def _tell_end(
+    status: int, console: Console, program: Program, rounds: tuple[int, int], held: list[str]
+) -> None:
+    done, count = rounds
+    if status == 0:
+        console.print(f"all {done} rounds are done; fedguard clients tells who took part how")
+    elif status == HELD:
+        why = escape(held[-1])
+        console.print(f"[red]held; {done} of {count} rounds are done[/]: {why}", soft_wrap=True)
+        console.print("see fedguard rounds and fedguard clients, then fedguard resume")
+    else:
+        told = f"[red]the run ended with {done} of {count} rounds[/]; {program.log} ends with:"
+        console.print(told)
+        console.print(escape(program.tail(12)), soft_wrap=True)

@@ -6,7 +6,9 @@ import datetime
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
@@ -14,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedguard.cli import app
-from fedguard.cli.federate import _ended
+from fedguard.cli.federate import _followed
 from fedguard.deploy.certificates import (
     begin_renewal,
     certificate_in,
@@ -24,6 +26,7 @@ from fedguard.deploy.certificates import (
     write_node_key,
 )
 from fedguard.deploy.folder import make_folder
+from fedguard.deploy.following import News
 from fedguard.deploy.processes import NotUp, Program, free_port, listens
 from fedguard.deploy.settings import Settings, read_settings, written
 from fedguard.errors import ConfigError, UnknownName
@@ -164,21 +167,43 @@ def test_a_certificate_is_renewed_in_two_steps(tmp_path: Path) -> None:
         end_renewal(tmp_path)
 
 
-def test_what_a_run_ends_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("runs", "status", "told"),
+    [
+        (["....."], 0, "all 5 rounds are done"),
+        ([".h...", "."], 0, "4 of 5 rounds are done: making up for those that were held"),
+        (["...hh"], 3, "held; 3 of 5 rounds are done: few"),
+        (["....h", "h"], 3, "held; 4 of 5"),
+        (["...h"], 1, "the run ended with 3 of 5 rounds"),
+        (["..."], 1, "the run ended with 3 of 5 rounds"),
+    ],
+)
+def test_a_run_makes_up_for_rounds_that_were_held(
+    runs: list[str], status: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two held in a row it gives up; `.` is a round that moved the model, `h` a held one."""
     settings = read_settings(made(tmp_path, written({"rounds.count": 5, "rounds.retries": 1})))
-    program = Program("true", [sys.executable, "-c", ""], tmp_path / "log", {}, tmp_path)
-    program.process.wait()
-    ends: dict[tuple[int, tuple[str, ...], bool], int] = {
-        (5, (), True): 0,
-        (4, ("few",), True): 3,
-        (4, (), True): 3,  # held before, and the last one moved
-        (4, ("few", "few"), False): 3,
-        (3, ("few",), False): 1,
-        (3, (), False): 1,
-    }
-    for (done, held, whole), status in ends.items():
-        found = _ended(settings, Console(quiet=True), program, done, list(held), whole)
-        assert found == status
+    left = iter(runs)
+
+    def start_run(*_: object) -> Program:
+        program = Program("true", [sys.executable, "-c", ""], tmp_path / "log", {}, tmp_path)
+        program.process.wait()
+        return program
+
+    def follow(*_: object) -> Iterator[News]:
+        for number, each in enumerate(next(left), 1):
+            why = "few" if each == "h" else None
+            row = SimpleNamespace(
+                number=number, held=why, admitted=3, refused=0, suspected=0, seconds=0.1
+            )
+            yield News(row, [])
+
+    monkeypatch.setattr("fedguard.deploy.federation.start_run", start_run)
+    monkeypatch.setattr("fedguard.deploy.following.follow", follow)
+    console = Console(record=True, width=200)
+    assert _followed(settings, console, {}) == status
+    assert told in console.export_text()
+    assert next(left, "") == "", "no more runs than it takes"
 
 
 def test_a_nodes_name_follows_from_its_key_file(tmp_path: Path) -> None:
