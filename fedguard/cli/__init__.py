@@ -16,6 +16,7 @@ from fedguard.cli.events import list_events, ship_events
 from fedguard.cli.federate import check_federation, init, probe, renew, resume, run, serve, up
 from fedguard.cli.gate import run_gate
 from fedguard.cli.listing import list_attacks, list_rules, list_scenarios
+from fedguard.cli.model import write_model
 from fedguard.cli.replay import replay_round
 from fedguard.cli.simulate import simulate_scenario
 from fedguard.cli.sweep import run_grid
@@ -55,6 +56,7 @@ app.command("rounds", rich_help_panel=STORE)(list_rounds)
 app.command("events", rich_help_panel=STORE)(list_events)
 for name, (command, text) in operator.commands().items():
     app.command(name, help=text, rich_help_panel=STORE)(command)
+app.command("model", rich_help_panel=STORE)(write_model)
 app.command("replay", rich_help_panel=STORE)(replay_round)
 app.command("ship", rich_help_panel=MONITORING)(ship_events)
 app.add_typer(monitoring.grafana, name="grafana", rich_help_panel=MONITORING)

@@ -52,7 +52,7 @@ def init(
         "federation": name or folder.absolute().name,
         "policy.f": f,
         "rounds.count": rounds,
-        "rounds.min_nodes": max(nodes, least),
+        "rounds.min_nodes": nodes or least + 1,  # with one more an odd one can be told
         "superlink.port": port,
         "trial_nodes": nodes,
     }

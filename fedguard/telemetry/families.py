@@ -43,8 +43,8 @@ RANGES = {"": "median", "-lowest": "lowest", "-highest": "highest"}
 class Clients(NamedTuple):
     """Which clients have series of their own.
 
-    `most` of the most suspect, and as many of those in quarantine or banned, the last ones first.
-    Who was shown stays until it is well out of the first `most`, so that series do not flicker.
+    `most` of the most suspect, and as many of those in quarantine or else banned, the last ones
+    first. Who was shown stays until it is well out of the first `most`, so that series do not flicker.
     """
 
     most: int = 500
@@ -53,7 +53,7 @@ class Clients(NamedTuple):
         """The clients to show, given the names shown last time."""
         out = sorted(
             (each for each in clients if not each.standing.counts),
-            key=lambda each: (-each.since, each.name),
+            key=lambda each: (each.standing is Standing.BANNED, -each.since, each.name),
         )[: self.most]
         others = sorted(
             (each for each in clients if each.standing.counts),
@@ -240,6 +240,13 @@ def _server(table: _Table, seen: Snapshot) -> None:
     table.gauge("commit_duration_seconds", "Of the last commit.", own, beat.commit_seconds)
 
 
+def _worth_seeing(client: Client) -> bool:
+    """Who is banned takes part no more."""
+    if client.standing is Standing.BANNED:
+        return False
+    return client.suspicion >= SUSPICIOUS or not client.standing.counts
+
+
 def _clients(table: _Table, seen: Snapshot, shown: Sequence[Client]) -> None:
     own = seen.federation
     stand = dict.fromkeys(Standing, 0)
@@ -250,9 +257,8 @@ def _clients(table: _Table, seen: Snapshot, shown: Sequence[Client]) -> None:
         table.gauge("clients", told, own, count, standing=standing.value)
     told = "Clients without series of their own: fewer are shown than there are."
     table.gauge("clients_left_out", told, own, len(seen.clients) - len(shown))
-    worth = sum(each.suspicion >= SUSPICIOUS or not each.standing.counts for each in seen.clients)
-    there = sum(each.suspicion >= SUSPICIOUS or not each.standing.counts for each in shown)
-    told = "Of those, the ones in quarantine, banned, or with evidence of half an alarm."
+    worth, there = sum(map(_worth_seeing, seen.clients)), sum(map(_worth_seeing, shown))
+    told = "Of those, the ones in quarantine or with evidence of half an alarm; none is banned."
     table.gauge("suspects_left_out", told, own, worth - there)
     for each in shown:
         name = shown_name(each.name)

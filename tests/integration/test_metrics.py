@@ -159,9 +159,10 @@ def many(tmp_path: Path) -> Iterator[Any]:
 def test_the_most_suspect_are_shown_and_who_was_shown_stays_a_while(many: Any) -> None:
     metrics = Metrics(StoreCollector(str(many.blobs.folder.parent), clients=Clients(4)))
 
-    def with_evidence(number: int, *evidence: float, out: int = 0) -> None:
+    def with_evidence(number: int, *evidence: float, out: int = 0, banned: int = 0) -> None:
         trusted = [(f"c{i}", Standing.TRUSTED, e) for i, e in enumerate(evidence)]
         gone = [(f"q{i}", Standing.QUARANTINE, 0.0) for i in range(out)]
+        gone += [(f"b{i}", Standing.BANNED, 0.0) for i in range(banned)]
         state, report = named(number, *trusted, *gone)
         many.commit(state, report, number - 1)
 
@@ -176,6 +177,10 @@ def test_the_most_suspect_are_shown_and_who_was_shown_stays_a_while(many: Any) -
     assert len(shown(metrics)) == 8
     assert one(metrics, "clients_left_out") == 4
     assert one(metrics, "clients", standing="quarantine") == 6
+    assert one(metrics, "suspects_left_out") == 3
+    with_evidence(5, 0.9, 0.8, 0.7, 0.1, 0.6, 0.5, out=4, banned=9)
+    assert {"q0", "q1", "q2", "q3"} <= shown(metrics), "who is banned takes part no more"
+    assert one(metrics, "suspects_left_out") == 3
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from databases import postgresql
 from ocsf import detection_findings
 from rounds import POLICY, cohort
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from fedguard import Action, Override, commit_round
@@ -41,7 +42,7 @@ from fedguard.state.database import engine_of
 from fedguard.state.logbook import _packed, notes_of, unpacked
 from fedguard.state.models import read_model
 from fedguard.state.opening import open_store, open_to_read
-from fedguard.state.queries import sizes_of
+from fedguard.state.queries import model_of, sizes_of
 from fedguard.state.schema import upgrade
 from fedguard.state.sql import Retention, SqlStore
 from fedguard.state.tables import metadata
@@ -299,6 +300,22 @@ def test_export_writes_the_exact_entries(folder: Path, tmp_path: Path) -> None:
     lines = (tmp_path / "out" / "log.jsonl").read_bytes().splitlines()
     assert [json.loads(line)["kind"] for line in lines].count("round") == ROUNDS
     assert len(lines) == ROUNDS + 1
+
+
+def test_a_model_is_written_as_it_was_after_a_round(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.safetensors"
+    with open_store(str(folder)) as store:
+        newest, early = store.newest_model(), read_model(store.blobs, model_of(store, 2)[1])
+    assert newest
+    assert "round 6" in fedguard("model", str(out), "-s", str(folder))
+    assert {name: each.tolist() for name, each in load_file(out).items()} == {
+        name: each.tolist() for name, each in newest.items()
+    }
+    done = CliRunner().invoke(app, ["model", str(out), "-s", str(folder)])
+    assert isinstance(done.exception, ConfigError)
+    fedguard("model", str(tmp_path / "early"), "--round", "2", "-s", str(folder))
+    kept = load_file(tmp_path / "early")
+    assert all((kept[name] == each).all() for name, each in early.items())
 
 
 def test_a_round_is_run_again_to_the_bit(folder: Path) -> None:

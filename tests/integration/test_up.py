@@ -132,12 +132,21 @@ def test_what_init_writes_is_whole(tmp_path: Path) -> None:
     for container in pod["containers"]:
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert container["resources"]["limits"]["memory"]
+    volumes = {each["name"] for each in pod["volumes"]}
+    for container in pod["containers"]:
+        assert {each["name"] for each in container["volumeMounts"]} <= volumes
+    (serve,) = [each for each in pod["containers"] if each["name"] == "serve"]
+    told_of = {"/federation/store", "/federation/files", "/federation/certificates"}
+    assert told_of <= {each["mountPath"] for each in serve["volumeMounts"]}
     probes = {name for each in pod["containers"] for name in each if name.endswith("Probe")}
     assert {"livenessProbe", "readinessProbe", "startupProbe"} <= probes
     services = yaml.safe_load((folder / "deploy" / "docker" / "compose.yaml").read_text())[
         "services"
     ]
     assert all(each["read_only"] and each["user"] == "10001:10001" for each in services.values())
+    mounted = {each.split(":")[1] for each in services["serve"]["volumes"]}
+    certificate = "/federation/certificates/server.pem"
+    assert {"/federation/store", "/federation/files", certificate} <= mounted
     assert {"healthcheck"} <= set(services["serve"]) & set(services["superlink"])
 
 
@@ -147,7 +156,7 @@ def test_a_server_alone_and_what_cannot_work(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     settings = read_settings(tmp_path / "lab" / "fedguard.toml")
     assert (settings.superlink.host, settings.address) == ("0.0.0.0", "127.0.0.1")
-    assert settings.rounds.min_nodes == 5
+    assert settings.rounds.min_nodes == 6
     unit = (tmp_path / "lab" / "deploy" / "systemd" / "fedguard-superlink.service").read_text()
     assert "--host 0.0.0.0" in unit
     few = fedguard("init", "few", "--f", "2", "--nodes", "4", cwd=tmp_path)
