@@ -44,7 +44,7 @@ class Clients(NamedTuple):
     """Which clients have series of their own.
 
     `most` of the most suspect, and as many of those in quarantine or else banned, the last ones
-    first. Who was shown stays until it is well out of the first `most`, so that series do not flicker.
+    first. Who was shown stays until it is well out of the first `most`: series do not flicker.
     """
 
     most: int = 500
