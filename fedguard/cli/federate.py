@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -259,13 +260,13 @@ def _told_where(settings: Settings) -> dict[str, str]:
 
 
 def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
-    """Start the rounds, print them as they are committed, and the exit status."""
-    from fedguard.deploy.federation import start_run, stop_run
-    from fedguard.deploy.following import done_in, follow
+    """Run the rounds until they are done or given up, print each, and the exit status."""
+    from fedguard.deploy.federation import start_run
+    from fedguard.deploy.following import done_in
 
-    log = settings.folder / "logs" / "run.log"
+    log, app = settings.folder / "logs" / "run.log", settings.folder / settings.app
     (number, done), held = done_in(settings), list[str]()
-    count, app = settings.rounds.count, settings.folder / settings.app
+    count = settings.rounds.count
     if number:
         apart = f", {number - done} were held" if number > done else ""
         going = ": going on" if done < count else ""
@@ -273,27 +274,36 @@ def _followed(settings: Settings, console: Console, env: dict[str, str]) -> int:
     while True:
         left, ran = count - done, 0
         program = start_run(settings.folder, app, {}, log, env)
-        try:
-            for news in follow(settings, program):
-                for event in news.events:
-                    told = f"  {event.client or ''}  {escape(event.message)}"
-                    console.print(told, style="yellow")
-                if news.beat:
-                    told = f"  {_waiting(news.beat, settings.rounds.min_nodes)}"
-                    console.print(told, style="dim")
-                if news.round:
-                    ran, done = ran + 1, done + (not news.round.held)
-                    held = [*held, news.round.held] if news.round.held else []
-                    _tell(console, news.round, f"{done} of {count}")
-        finally:
-            if program.running:  # Ctrl-C: its ServerApp would go on
-                stop_run(log, env)
-            program.stop()
+        for row in _rounds_of(settings, console, program, env):
+            ran, done = ran + 1, done + (not row.held)
+            held = [*held, row.held] if row.held else []
+            _tell(console, row, f"{done} of {count}")
         status = _status(settings, done, held, ran >= left)
         if status is not None:
             _tell_end(status, console, program, (done, count), held)
             return status
         console.print(f"{done} of {count} rounds are done: making up for those that were held")
+
+
+def _rounds_of(
+    settings: Settings, console: Console, program: Program, env: dict[str, str]
+) -> Iterator[Any]:
+    """The rounds of a run as they are committed; what else happens is printed on the way."""
+    from fedguard.deploy.federation import stop_run
+    from fedguard.deploy.following import follow
+
+    try:
+        for news in follow(settings, program):
+            for event in news.events:
+                console.print(f"  {event.client or ''}  {escape(event.message)}", style="yellow")
+            if news.beat:
+                console.print(f"  {_waiting(news.beat, settings.rounds.min_nodes)}", style="dim")
+            if news.round:
+                yield news.round
+    finally:
+        if program.running:  # Ctrl-C: its ServerApp would go on
+            stop_run(program.log, env)
+        program.stop()
 
 
 def _waiting(beat: Any, least: int) -> str:

@@ -242,9 +242,8 @@ def _server(table: _Table, seen: Snapshot) -> None:
 
 def _worth_seeing(client: Client) -> bool:
     """Who is banned takes part no more."""
-    if client.standing is Standing.BANNED:
-        return False
-    return client.suspicion >= SUSPICIOUS or not client.standing.counts
+    suspect = client.suspicion >= SUSPICIOUS or not client.standing.counts
+    return suspect and client.standing is not Standing.BANNED
 
 
 def _clients(table: _Table, seen: Snapshot, shown: Sequence[Client]) -> None:
