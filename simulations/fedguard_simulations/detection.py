@@ -22,6 +22,7 @@ from fedguard_simulations.outcome import Outcome, RunOutcome, versions
 from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
 from fedguard_simulations.standings import histories, share_of
+from fedguard_simulations.sweeps.plain import in_lines
 from fedguard_simulations.sweeps.sources import code_digest
 from fedguard_strategies.recipes import standard_scorers
 
@@ -306,7 +307,7 @@ def write_detection(
         "cells": [asdict(cell) for cell in found],
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / "detection.json").write_text(json.dumps(data, indent=0) + "\n", encoding="utf8")
+    (out / "detection.json").write_text(in_lines(data), encoding="utf8")
     (out / "detection.md").write_text(page(found, command, DEFENCE), encoding="utf8")
 
 

@@ -146,8 +146,9 @@ def _attacks(cells: Sequence[Cell]) -> list[str]:
         "*Found*: malicious keys quarantined, and the median of the rounds each had taken part in. "
         "*Doubted*: quarantined or put on probation. *Share*: the malicious clients' part of the "
         "weight in the aggregates, of a fair 20 %. *Harm*: points of accuracy below the same "
-        f"seeds without attack; bold from {HARM:g}. Oracle (the mean of the honest alone) and no "
-        "attack end at "
+        f"seeds without attack; bold from {HARM:g}. Who is put away takes its data along: what the "
+        "oracle, the mean of the honest alone, is below no attack no defence can save. Oracle and "
+        "no attack end at "
         + "; ".join(
             f"{_accuracy(cells, alpha, ORACLE):.1f} and {_accuracy(cells, alpha, NONE):.1f} % "
             f"(Dirichlet {alpha:g})"

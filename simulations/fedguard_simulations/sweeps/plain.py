@@ -12,7 +12,7 @@ from fedguard_simulations.sweeps.result import Result
 from fedguard_simulations.sweeps.running import Found
 from fedguard_simulations.sweeps.sources import environment
 
-__all__ = ["in_json", "read_json"]
+__all__ = ["in_json", "in_lines", "read_json"]
 
 
 def in_json(sweep: Sweep, found: Sequence[Found], command: str) -> str:
@@ -32,12 +32,16 @@ def in_json(sweep: Sweep, found: Sequence[Found], command: str) -> str:
         ],
         "seconds": [round(each.seconds, 3) for each in found],
     }
+    return in_lines(plain)
+
+
+def in_lines(plain: dict[str, Any]) -> str:
+    """JSON with a line for each key, and for each thing of a list of tables."""
     parts = [f"{to_json(key).decode()}:{_in_lines(value)}" for key, value in plain.items()]
     return "{" + ",\n".join(parts) + "}\n"
 
 
 def _in_lines(value: Any) -> str:
-    """JSON with a line for each thing of a list of tables."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "[\n" + ",\n".join(to_json(each).decode() for each in value) + "\n]"
     return to_json(value).decode()
