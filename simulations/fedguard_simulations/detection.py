@@ -304,7 +304,7 @@ def write_detection(
         "command": command,
         "defence": DEFENCE,
         "versions": versions(),
-        "cells": [asdict(cell) for cell in found],
+        "cells": [asdict(cell) | {"plan": tuple(cell.plan)} for cell in found],
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection.json").write_text(in_lines(data), encoding="utf8")
