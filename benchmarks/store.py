@@ -21,6 +21,7 @@ from measuring import machine
 
 from fedguard import Cohort, Policy, ReputationPolicy, Update, aggregate, chain, commit_round
 from fedguard.state import Receipt, RoundRecord
+from fedguard.state.blobs import sha256_of
 from fedguard.state.opening import open_store
 from fedguard.state.queries import bytes_of
 from fedguard_strategies import arc, multi_krum
@@ -54,7 +55,10 @@ def main() -> None:
         for number in range(1, given.rounds + 1):
             made = cohort(rng, n, given.d, own.astype(np.float32))
             receipts = {
-                each.client: Receipt("0" * 64, 4 * given.d, 1.0, number) for each in made.updates
+                each.client: Receipt(
+                    sha256_of(f"{number} {each.client}".encode()), 4 * given.d, 1.0, number
+                )
+                for each in made.updates
             }
             began = time.perf_counter()
             aggregate(policy.defence, made)
