@@ -28,14 +28,20 @@ def version(connection: Connection, federation: int) -> int:
 
 
 def sent_before(
-    connection: Connection, federation: int, digests: Collection[str], newer: int
+    connection: Connection,
+    federation: int,
+    digests: Collection[str],
+    newer: int,
+    among: Collection[int],
 ) -> Mapping[str, int]:
     """Of some updates those sent before, on a model older than `newer`, and in which round.
 
+    `among` are the rounds that may have brought them.
     Rounds that were rolled back do not count: who trains by a seed sends the same again.
     """
     undone = undone_in(connection, federation)
-    own = (verdicts.c.federation == federation) & verdicts.c.sha256.in_(digests)
+    own = (verdicts.c.federation == federation) & verdicts.c.round.in_(among)
+    own &= verdicts.c.sha256.in_(digests)
     query = (
         select(verdicts.c.sha256, func.min(verdicts.c.round))
         .where(own, verdicts.c.model_version < newer, _outside(verdicts.c.round, undone))

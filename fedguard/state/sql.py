@@ -29,6 +29,7 @@ from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
 from fedguard.state.orders import links_in, orders_in
 from fedguard.state.rows import CLIENT, client_row, round_row, verdict_row
+from fedguard.state.sent import Sent, beginnings
 from fedguard.state.types import Heartbeat, RoundRecord, State
 from fedguard.types import RoundReport
 
@@ -72,6 +73,7 @@ class SqlStore:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
         self._last: tuple[bytes, State] = b"", State()
+        self._sent = Sent()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
 
@@ -155,7 +157,9 @@ class SqlStore:
 
     def sent_before(self, digests: Collection[str], version: int) -> Mapping[str, int]:
         with reading(self.engine) as connection:
-            return progress.sent_before(connection, self.id, digests, version)
+            self._sent.read(connection, self.id)
+            seem = self._sent.rounds_of(digests)
+            return progress.sent_before(connection, self.id, digests, version, seem) if seem else {}
 
     def override(self, override: Override) -> None:
         now = self._clock()
@@ -257,6 +261,7 @@ class SqlStore:
                 committed_at=now,
                 entry=place,
                 report=digest,
+                sent=beginnings(receipt.sha256 for receipt in record.receipts.values()),
                 **round_row(report, record),
             )
         )

@@ -93,6 +93,7 @@ rounds = Table(
     Column("inputs", Text),  # blob of the kept inputs
     Column("stages", JSON),  # seconds of each part
     Column("tally", JSON),  # as `fedguard.state.tallies`
+    Column("sent", LargeBinary),  # as `fedguard.state.sent`
     PrimaryKeyConstraint("federation", "number"),
 )
 verdicts = Table(
@@ -119,7 +120,6 @@ verdicts = Table(
     PrimaryKeyConstraint("federation", "client", "round"),  # a client's history lies together
     ForeignKeyConstraint(["federation", "round"], ["rounds.federation", "rounds.number"]),
     Index("ix_verdicts_round", "federation", "round"),
-    Index("ix_verdicts_sha256", "federation", "sha256"),  # an update that was sent before
 )
 states = Table(
     "states",

@@ -27,6 +27,7 @@ from fedguard.state.database import SQLITE, reading, reading_anything
 from fedguard.state.logbook import Entry, entries_of, notes_of, origin_of
 from fedguard.state.models import manifest_of
 from fedguard.state.rows import CLIENT, NO_RECEIPT, client_row, round_row
+from fedguard.state.sent import beginnings
 from fedguard.state.sql import SqlStore
 from fedguard.state.types import RoundRecord, State
 from fedguard.types import Change, RoundReport, Standing, Verdict
@@ -156,6 +157,7 @@ def _told_rounds(entries: list[Entry]) -> Iterator[_Round]:
                 "report": sha256_of(plain["report"].encode()),
                 "entry": entry.place,
                 "committed_at": plain["at"],
+                "sent": beginnings(each["sha256"] for each in plain["receipts"].values()),
             }
             yield _Round(report, columns, plain["receipts"], plain["state"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,30 @@ def test_records_are_taken(opened: Opened) -> None:
     receipts = {each.client: Receipt("0" * 64, 200, 1.5, 0) for each in report.verdicts}
     store.commit(state, report, 0, RoundRecord(0.5, receipts))
     assert same(store.load(), state)
+
+
+def test_what_was_sent_before_is_known(opened: Opened) -> None:
+    def digest(client: str, number: int) -> str:
+        return sha256(f"{client} {number}".encode()).hexdigest()
+
+    asking = opened()  # before the first round
+    assert asking.sent_before([digest("client-0", 1)], 9) == {}
+    store = opened()
+    for _, report, state in ROUNDS[:3]:
+        receipts = {
+            each.client: Receipt(digest(each.client, report.round), 200, 1.5, report.round - 1)
+            for each in report.verdicts
+        }
+        store.commit(state, report, report.round - 1, RoundRecord(0.5, receipts))
+        assert asking.sent_before([digest("client-1", report.round)], report.round) == {
+            digest("client-1", report.round): report.round
+        }
+    asked = [digest("client-2", 2), digest("client-0", 3), digest("client-0", 4)]
+    for each in (store, asking, opened()):
+        assert each.sent_before(asked, 9) == {asked[0]: 2, asked[1]: 3}
+        assert each.sent_before(asked, 2) == {asked[0]: 2}, "trained on the model there is"
+        like = digest("client-0", 1)[:16] + "0" * 48
+        assert each.sent_before([like], 9) == {}, "begins like it and is another"
 
 
 def test_models_are_kept_where_there_is_a_place(opened: Opened) -> None:

@@ -181,6 +181,7 @@ def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> 
         ("UPDATE rounds SET admitted = 1, tally = NULL WHERE number = 4", "round 4"),
         ("UPDATE rounds SET held = 'x' WHERE number = 5", "round 5"),
         ("UPDATE rounds SET tally = '{}' WHERE number = 5", "round 5"),
+        ("UPDATE rounds SET sent = NULL WHERE number = 5", "round 5"),
         ("UPDATE verdicts SET sha256 = 'x' WHERE round = 2 AND client = 1", "in round 2"),
         ("UPDATE verdicts SET scores = '{' WHERE round = 2 AND client = 1", "the rounds"),
         ("UPDATE federations SET rounds = 5", "the count of rounds"),
@@ -484,7 +485,7 @@ def test_migrations_lead_to_the_tables(url: str) -> None:
 
 
 FIRST_SCHEMA = (
-    "DROP INDEX ix_verdicts_sha256",
+    "ALTER TABLE rounds DROP COLUMN sent",
     "ALTER TABLE overrides DROP COLUMN same_as",
     "ALTER TABLE verdicts DROP COLUMN norm",
     "ALTER TABLE rounds DROP COLUMN stages",
@@ -498,16 +499,19 @@ FIRST_SCHEMA = (
 def test_an_old_store_is_upgraded_with_all_it_holds(folder: Path) -> None:
     with open_store(str(folder)) as store:
         before, sizes = store.load(), sizes_of(store)
+        known = store.sent_before(["0" * 64], 99)
+        assert known
     with sqlite3.connect(folder / "store.db") as database:
         for statement in FIRST_SCHEMA:
             database.execute(statement)
     database.close()
     with pytest.raises(StoreTooOld, match="db upgrade"):
         open_store(str(folder))
-    assert "schema 0001, now 0004" in fedguard("db", "upgrade", "-s", str(folder))
+    assert "schema 0001, now 0005" in fedguard("db", "upgrade", "-s", str(folder))
     with open_store(str(folder)) as store:
         assert store.load().to_bytes() == before.to_bytes()
         assert sizes_of(store) == sizes
+        assert store.sent_before(["0" * 64], 99) == known
         run_rounds(store, 1)
 
 

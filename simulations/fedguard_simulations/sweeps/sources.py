@@ -23,7 +23,7 @@ LEFT_OUT = {
         *("audit", "events", "files.py", "state/backup.py", "state/blobs.py", "state/database.py"),
         *("state/logbook.py", "state/measured.py", "state/migrations", "state/monitoring.py"),
         *("state/opening.py", "state/orders.py", "state/progress.py", "state/queries.py"),
-        *("state/rows.py", "state/schema.py", "state/sql.py", "state/tables.py"),
+        *("state/rows.py", "state/schema.py", "state/sent.py", "state/sql.py", "state/tables.py"),
         *("state/tallies.py", "state/verifying.py"),
     ),
     "fedguard_strategies": (),
