@@ -90,8 +90,10 @@ def history_of(store: SqlStore, name: str) -> tuple[Row[Any], Rows, Rows]:
     with reading(store.engine) as connection:
         mine = (clients.c.federation == store.id) & (clients.c.name == name)
         client = connection.execute(select(clients).where(mine)).one()
-        own = (verdicts.c.federation == store.id) & (verdicts.c.client == client.id)
-        past = connection.execute(select(verdicts).where(own).order_by(verdicts.c.round)).all()
+        own = (rounds.c.federation == store.id) & (verdicts.c.client == client.id)
+        there = (verdicts.c.federation == store.id) & (verdicts.c.round == rounds.c.number)
+        query = select(verdicts).select_from(rounds).join(verdicts, there).where(own)
+        past = connection.execute(query.order_by(rounds.c.number)).all()
         told = (events.c.federation == store.id) & (events.c.client == name)
         return (
             client,

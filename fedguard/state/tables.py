@@ -117,9 +117,8 @@ verdicts = Table(
     Column("received_at", Float),
     Column("model_version", Integer),
     Column("norm", Float),
-    PrimaryKeyConstraint("federation", "client", "round"),  # a client's history lies together
+    PrimaryKeyConstraint("federation", "round", "client"),  # a round is written in one place
     ForeignKeyConstraint(["federation", "round"], ["rounds.federation", "rounds.number"]),
-    Index("ix_verdicts_round", "federation", "round"),
 )
 states = Table(
     "states",

@@ -486,6 +486,7 @@ def test_migrations_lead_to_the_tables(url: str) -> None:
 
 FIRST_SCHEMA = (
     "ALTER TABLE rounds DROP COLUMN sent",
+    "CREATE INDEX ix_verdicts_round ON verdicts (federation, round)",
     "ALTER TABLE overrides DROP COLUMN same_as",
     "ALTER TABLE verdicts DROP COLUMN norm",
     "ALTER TABLE rounds DROP COLUMN stages",

@@ -1,4 +1,4 @@
-"""What a round was sent lies in its row, not in an index of all verdicts."""
+"""A round is written in few places: its verdicts together, what it was sent in its own row."""
 
 from __future__ import annotations
 
@@ -28,3 +28,7 @@ def upgrade() -> None:
         row = (rounds.c.federation == federation) & (rounds.c.number == number)
         sent = beginnings(connection.scalars(digests))
         connection.execute(sa.update(rounds).where(row).values(sent=sent))
+    with op.batch_alter_table("verdicts") as batch:
+        batch.drop_index("ix_verdicts_round")
+        batch.drop_constraint("pk_verdicts", type_="primary")
+        batch.create_primary_key("pk_verdicts", ["federation", "round", "client"])
