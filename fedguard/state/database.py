@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
@@ -112,17 +112,24 @@ def reading_anything(engine: Engine) -> Iterator[Connection]:
 
 
 def execute_many(
-    connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    statement: Insert | Update,
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
 ) -> None:
     """A statement for every row, by the driver: bringing parameters up to it costs most of it.
 
-    Values are as the driver takes them; JSON is text.
+    Values are of the parameters' `names`, as the driver takes them; JSON is text.
     """
     if not rows:
         return
-    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(names))
     order = compiled.positiontup
-    given = list(map(itemgetter(*order), rows)) if order else rows
+    given: list[Any] = (
+        list(map(itemgetter(*map(names.index, order)), rows))
+        if order
+        else [dict(zip(names, row, strict=True)) for row in rows]
+    )
     connection.exec_driver_sql(str(compiled), given)
 
 

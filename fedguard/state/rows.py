@@ -7,14 +7,19 @@ from typing import Any
 from fedguard.canonical import to_json
 from fedguard.reputation import Reputation
 from fedguard.state.tallies import tally_of
-from fedguard.state.types import RoundRecord
+from fedguard.state.types import Receipt, RoundRecord
 from fedguard.types import RoundReport, Verdict
 
-__all__ = ["CLIENT", "NO_RECEIPT", "client_row", "round_row", "verdict_row"]
+__all__ = ["CLIENT", "NO_RECEIPT", "VERDICT", "client_row", "round_row", "verdict_row"]
 
 CLIENT = ("participations", "standing", "since", "reputation")
 """Of a client's reputation, the columns of its own."""
-NO_RECEIPT = {"sha256": None, "size": None, "received_at": None, "model_version": None}
+NO_RECEIPT = dict.fromkeys(Receipt._fields)
+VERDICT = (
+    *("admitted", "reason", "detail", "weight", "suspected", "standing", "reputation"),
+    *("scores", "evidence", "num_examples", "norm", *Receipt._fields),
+)
+"""Of a verdict and a receipt, the columns of their own."""
 
 
 def client_row(known: Reputation) -> tuple[Any, ...]:
@@ -40,19 +45,19 @@ def round_row(report: RoundReport, record: RoundRecord) -> dict[str, Any]:
     }
 
 
-def verdict_row(verdict: Verdict, record: RoundRecord) -> dict[str, Any]:
-    """What a round says of one client; JSON is text."""
-    receipt = record.receipts.get(verdict.client)
-    return (receipt._asdict() if receipt else NO_RECEIPT) | {
-        "admitted": verdict.admitted,
-        "reason": verdict.reason,
-        "detail": verdict.detail,
-        "weight": verdict.weight,
-        "suspected": verdict.suspected,
-        "standing": verdict.standing.value,
-        "reputation": verdict.reputation,
-        "scores": to_json(verdict.scores).decode(),
-        "evidence": to_json(verdict.evidence).decode(),
-        "num_examples": verdict.num_examples,
-        "norm": verdict.norm,
-    }
+def verdict_row(verdict: Verdict, record: RoundRecord) -> tuple[Any, ...]:
+    """The columns `VERDICT`; JSON is text."""
+    return (
+        verdict.admitted,
+        verdict.reason,
+        verdict.detail,
+        verdict.weight,
+        verdict.suspected,
+        verdict.standing.value,
+        verdict.reputation,
+        to_json(verdict.scores).decode(),
+        to_json(verdict.evidence).decode(),
+        verdict.num_examples,
+        verdict.norm,
+        *(record.receipts.get(verdict.client) or NO_RECEIPT.values()),
+    )

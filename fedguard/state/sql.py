@@ -28,7 +28,7 @@ from fedguard.state.logbook import append
 from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
 from fedguard.state.orders import links_in, orders_in
-from fedguard.state.rows import CLIENT, client_row, round_row, verdict_row
+from fedguard.state.rows import CLIENT, VERDICT, client_row, round_row, verdict_row
 from fedguard.state.sent import Sent, beginnings
 from fedguard.state.types import Heartbeat, RoundRecord, State
 from fedguard.types import RoundReport
@@ -276,26 +276,17 @@ class SqlStore:
         )
         fresh, columns = Reputation(), ("last_round", *CLIENT)
         rows = {name: (report.round, *client_row(reputations.get(name, fresh))) for name in names}
-        whose = {"federation": self.id, "first_round": report.round}
-        new = [
-            whose | {"name": name} | dict(zip(columns, row, strict=True))
-            for name, row in rows.items()
-            if name not in known
-        ]
         changed = [f"new_{column}" for column in columns]
-        old = [
-            dict(zip(changed, row, strict=True)) | {"own": known[name]}
-            for name, row in rows.items()
-            if name in known
+        moved: Any = dict(zip(columns, map(bindparam, changed), strict=True))
+        own = update(clients).where(clients.c.id == bindparam("own")).values(moved)
+        old = [(*row, known[name]) for name, row in rows.items() if name in known]
+        execute_many(connection, own, (*changed, "own"), old)
+        new = [
+            (self.id, name, report.round, *row) for name, row in rows.items() if name not in known
         ]
-        if new:
-            execute_many(connection, insert(clients), new)
-            known = self._ids(connection)
-        if old:
-            moved: Any = dict(zip(columns, map(bindparam, changed), strict=True))
-            own = update(clients).where(clients.c.id == bindparam("own")).values(moved)
-            execute_many(connection, own, old)
-        return known
+        first = ("federation", "name", "first_round", *columns)
+        execute_many(connection, insert(clients), first, new)
+        return self._ids(connection) if new else known
 
     def _ids(self, connection: Connection) -> dict[str, int]:
         query = self._own(clients, clients.c.name, clients.c.id)
@@ -309,11 +300,11 @@ class SqlStore:
         ids: Mapping[str, int],
     ) -> None:
         rows = [
-            {"federation": self.id, "round": report.round, "client": ids[verdict.client]}
-            | verdict_row(verdict, record)
+            (self.id, report.round, ids[verdict.client], *verdict_row(verdict, record))
             for verdict in report.verdicts
         ]
-        execute_many(connection, insert(tables.verdicts), rows)
+        names = ("federation", "round", "client", *VERDICT)
+        execute_many(connection, insert(tables.verdicts), names, rows)
 
     def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
         rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]
