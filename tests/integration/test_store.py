@@ -516,6 +516,28 @@ def test_an_old_store_is_upgraded_with_all_it_holds(folder: Path) -> None:
         run_rounds(store, 1)
 
 
+SCHEMA_0004 = (
+    "ALTER TABLE rounds DROP COLUMN sent",
+    "CREATE INDEX ix_verdicts_round ON verdicts (federation, round)",
+    "CREATE INDEX ix_verdicts_sha256 ON verdicts (federation, sha256)",
+    "UPDATE alembic_version SET version_num = '0004'",
+)
+
+
+def test_a_store_that_keeps_few_verdicts_is_whole_when_upgraded(folder: Path) -> None:
+    with sqlite3.connect(folder / "store.db") as database:
+        sent = database.execute("SELECT number, sent FROM rounds").fetchall()
+        assert all(packed for _, packed in sent)
+        for statement in ("DELETE FROM verdicts WHERE round <= 3", *SCHEMA_0004):
+            database.execute(statement)
+    database.close()
+    fedguard("db", "upgrade", "-s", str(folder))
+    assert findings(folder) == []
+    with sqlite3.connect(folder / "store.db") as database:
+        assert database.execute("SELECT number, sent FROM rounds").fetchall() == sent
+    database.close()
+
+
 def test_only_a_store_that_is_there_is_upgraded(folder: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["db", "upgrade", "-s", str(tmp_path / "none")])
     assert isinstance(done.exception, NoStore)
