@@ -61,7 +61,7 @@ def store(data: dict[str, Any]) -> str:
         f"reputations, every verdict kept (`{data['command']}`). Scoring, judging and committing took {took['p50']:.0f} ms a round "
         f"beyond aggregating alone ({data['aggregating_ms']:.0f} ms) in the median, {took['p90']:.0f} ms in one of ten.\n\n"
         + table(heads, rows)
-        + "\n\nThe first rows hold two packed states of 3 MB. Retention prunes verdicts and states; the log's hashes stay."
+        + f"\n\nThe first rows hold two packed states of {data['state'] / 1e6:.1f} MB. Retention prunes verdicts and states; the log's hashes stay."
     )
 
 

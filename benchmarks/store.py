@@ -31,10 +31,11 @@ LOOKS = 8
 """How often sizes are taken."""
 
 
-def cohort(rng: np.random.Generator, n: int, d: int, own: Any) -> Cohort:
+def cohort(rng: np.random.Generator, n: int, d: int, own: Any, model: Any) -> Cohort:
     rows = rng.standard_normal((n, d), np.float32) + own
     rows[: n // 10] *= -3
-    return Cohort.of(Update(f"{i:016x}", row, 100) for i, row in enumerate(rows))
+    updates = [Update(f"{i:016x}", row, 100) for i, row in enumerate(rows)]
+    return Cohort.of(updates, vectors={"model": model})
 
 
 def main() -> None:
@@ -49,11 +50,11 @@ def main() -> None:
     policy = Policy(chain(arc(f), multi_krum(f)), standard_scorers(f), ReputationPolicy(f=f))
     rng = np.random.default_rng(0)
     own = 0.5 * rng.standard_normal((n, given.d), np.float32) + rng.standard_normal(given.d)
-    beyond, aggregating, sizes = [], [], []
+    beyond, aggregating, sizes, model = [], [], [], np.zeros(given.d, np.float32)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(given.store or folder, "benchmark", files=Path(folder))
         for number in range(1, given.rounds + 1):
-            made = cohort(rng, n, given.d, own.astype(np.float32))
+            made = cohort(rng, n, given.d, own.astype(np.float32), model)
             receipts = {
                 each.client: Receipt(
                     sha256_of(f"{number} {each.client}".encode()), 4 * given.d, 1.0, number
@@ -64,14 +65,16 @@ def main() -> None:
             aggregate(policy.defence, made)
             alone = time.perf_counter() - began
             began = time.perf_counter()
-            committing = commit_round(
+            step, report = commit_round(
                 store, made, policy, lambda *_, known=receipts: RoundRecord(receipts=known)
             )
             beyond.append(time.perf_counter() - began - alone)
             aggregating.append(alone)
+            model = model if step is None else model + step
             if number % max(given.rounds // LOOKS, 1) == 0:
                 sizes.append({"round": number, **bytes_of(store)})
-        assert committing[1].round == given.rounds
+        assert report.round == given.rounds
+        state = len(store.load().to_bytes())
         store.close()
     told = {
         "command": " ".join(["python", *sys.argv]),
@@ -83,6 +86,7 @@ def main() -> None:
         "beyond_ms": {
             f"p{q}": round(1e3 * float(np.percentile(beyond, q)), 1) for q in (50, 90, 100)
         },
+        "state": state,
         "sizes": sizes,
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -22,16 +22,26 @@ SEEN = 500
 
 
 @compiled
-def _first(gram: Any, order: Any, same: float, near: float, first: Any) -> None:
+def _first(gram: Any, squares: Any, order: Any, same: float, near: float, first: Any) -> None:
     for place in range(len(order)):
         row = order[place]
+        if not squares[row] > 0:
+            continue
         for before in range(place):
             other = order[before]
-            apart = gram[row, row] + gram[other, other] - 2.0 * gram[row, other]
-            least = max(same * max(gram[row, row], gram[other, other]), near)
-            if apart <= least and gram[row, row] > 0:
+            apart = squares[row] + squares[other] - 2.0 * gram[row, other]
+            if apart <= max(same * max(squares[row], squares[other]), near):
                 first[row] = other
                 break
+
+
+@compiled
+def _put_apart(gram: Any, squares: Any, every: int, found: Any) -> None:
+    place = 0
+    for row in range(0, len(gram), every):
+        for other in range(row + every, len(gram), every):
+            found[place] = squares[row] + squares[other] - 2.0 * gram[row, other]
+            place += 1
 
 
 def first_copies(gram: Float64, order: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -46,16 +56,18 @@ def first_copies(gram: Float64, order: NDArray[np.intp]) -> NDArray[np.intp]:
     >>> first_copies(rows @ rows.T, order=np.array([3, 2, 1, 0]))
     array([2, 1, 2, 3])
     """
-    first = np.arange(len(gram))
-    _first(gram, np.asarray(order, np.intp), SAME, NEAR * _usual(gram), first)
+    first, squares = np.arange(len(gram)), np.diagonal(gram).copy()
+    near = NEAR * _usual(gram, squares)
+    _first(gram, squares, np.asarray(order, np.intp), SAME, near, first)
     return first
 
 
-def _usual(gram: Float64) -> float:
+def _usual(gram: Float64, squares: Float64) -> float:
     """The lower quartile of two rows' squared distances, 0 where there is one row."""
-    some = gram[:: -(-len(gram) // SEEN), :: -(-len(gram) // SEEN)] if len(gram) else gram
-    one, other = np.triu_indices(len(some), 1)
-    if not len(one):
+    every = max(-(-len(gram) // SEEN), 1)
+    some = -(-len(gram) // every)
+    if some < 2:
         return 0.0
-    squares = np.diagonal(some)
-    return float(np.quantile(squares[one] + squares[other] - 2.0 * some[one, other], 0.25))
+    apart = np.empty(some * (some - 1) // 2)
+    _put_apart(gram, squares, every, apart)
+    return float(np.quantile(apart, 0.25))

@@ -63,4 +63,7 @@ def gathered(before: float, surprise: float, allowance: float, alarm: float) -> 
 
     Source: Page, "Continuous Inspection Schemes", Biometrika 1954, section 3
     """
-    return min(max(before + (surprise - allowance) / alarm, 0.0), MOST_EVIDENCE)
+    level = before + (surprise - allowance) / alarm
+    if level <= 0.0:  # what most are in most rounds: `min` and `max` take three times as long
+        return 0.0
+    return level if level < MOST_EVIDENCE else MOST_EVIDENCE

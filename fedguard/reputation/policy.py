@@ -108,7 +108,8 @@ class ReputationPolicy:
         for family, each in evidence.surprises.items():
             levels[family] = gathered(levels.get(family, 0.0), each, allowance, alarm)
         odd = any(evidence.surprises.get(family, 0.0) >= ODD for family in LAWS)
-        dirty = odd or max(levels.values(), default=0.0) >= LITTLE
+        level = max(levels.values(), default=0.0)
+        dirty = odd or level >= LITTLE
         seen = Reputation(  # `replace` takes five times as long, for every client of a round
             known.standing,
             known.since,
@@ -119,10 +120,10 @@ class ReputationPolicy:
             (1 - self.forget_bad) * known.bad + evidence.suspected,
             levels,
         )
-        return self._judged(seen, server_round)
+        return self._judged(seen, level, server_round)
 
-    def _judged(self, seen: Reputation, server_round: int) -> Reputation:
-        after = self._standing(seen)
+    def _judged(self, seen: Reputation, level: float, server_round: int) -> Reputation:
+        after = self._standing(seen, level)
         if after is seen.standing:
             return seen
         times = seen.quarantines + (after is Standing.QUARANTINE)
@@ -130,17 +131,17 @@ class ReputationPolicy:
             after = Standing.BANNED
         return replace(seen, standing=after, since=server_round, clean=0, quarantines=times)
 
-    def _standing(self, seen: Reputation) -> Standing:
-        level = max(seen.evidence.values(), default=0.0)
+    def _standing(self, seen: Reputation, level: float) -> Standing:
+        """What follows from the evidence, the most of any family being the `level`."""
         if seen.standing is Standing.BANNED:
             return seen.standing
         if seen.standing is Standing.QUARANTINE:
             wanted = self.quarantine * 2 ** (seen.quarantines - 1)
             return Standing.PROBATION if seen.clean >= wanted else seen.standing
-        if seen.participations >= self.participations and self._proved(seen.evidence):
-            return Standing.QUARANTINE
         if level >= 1:
-            return Standing.PROBATION
+            enough = seen.participations >= self.participations
+            proved = enough and self._proved(seen.evidence)
+            return Standing.QUARANTINE if proved else Standing.PROBATION
         if seen.standing is Standing.TRUSTED:
             return Standing.WATCH if level >= ENOUGH else seen.standing
         return Standing.TRUSTED if seen.clean >= self.probation else seen.standing

@@ -69,7 +69,7 @@ class Judged(NamedTuple):
         if not self.policy:
             return {}
         known = self.of(client)
-        levels = {family: round(level, 4) for family, level in known.evidence.items()}
+        levels = {family: level and round(level, 4) for family, level in known.evidence.items()}
         return {"standing": known.standing, "reputation": known.value, "evidence": levels}
 
 
@@ -134,14 +134,16 @@ def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Eviden
     for fault in cohort.faults:
         if fault.reason in HARD_FAULTS:
             yield fault.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
-    surprises = {family: own.tolist() for family, own in seen.surprises.items()} if seen else {}
-    for row, update in enumerate(cohort.updates):
-        assert seen
-        if not seen.finite[row]:
-            yield update.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
-            continue
-        own = {family: values[row] for family, values in surprises.items()}
-        yield update.client, Evidence({PROTOCOL: 0.0} | own, bool(seen.suspected[row]))
+    if not seen:
+        return
+    families = (PROTOCOL, *seen.surprises)
+    rows = np.stack([np.zeros(seen.blocks.n), *seen.surprises.values()], axis=1).tolist()
+    each = zip(cohort.clients, rows, seen.finite.tolist(), seen.suspected.tolist(), strict=True)
+    for client, surprises, finite, suspected in each:
+        if finite:
+            yield client, Evidence(dict(zip(families, surprises, strict=True)), suspected)
+        else:
+            yield client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
 
 
 def _after(rules: ReputationPolicy, known: Reputation, evidence: Evidence, now: int) -> Reputation:

@@ -217,16 +217,18 @@ def _verdicts(
         Verdict(each.client, False, each.reason, each.detail, **judgement.told(each.client))
         for each in cohort.faults
     ]
-    shares = result.weights if result else None
+    if not seen:
+        return verdicts
+    shares = result.weights.tolist() if result and result.weights is not None else None
     places = {row: place for place, row in enumerate(admitted)}
-    scores = (
-        {family: np.round(own, DECIMALS).tolist() for family, own in seen.scores.items()}
-        if seen
-        else {}
+    families, n = tuple(seen.scores), len(cohort.updates)
+    scores = np.round(np.reshape([*seen.scores.values()], (-1, n)), DECIMALS).T.tolist()
+    lines = zip(
+        *(cohort.updates, scores, seen.statistics.norms[:n].tolist()),
+        *(seen.finite.tolist(), seen.suspected.tolist()),
+        strict=True,
     )
-    norms = seen.statistics.norms if seen else np.zeros(0)
-    for row, update in enumerate(cohort.updates):
-        assert seen
+    for row, (update, own, norm, finite, suspected) in enumerate(lines):
         place = places.get(row)
         reason, detail = ("", "") if place is not None else _refusal(seen, row, judgement)
         verdicts.append(
@@ -235,11 +237,11 @@ def _verdicts(
                 place is not None,
                 reason,
                 detail,
-                scores={family: own[row] for family, own in scores.items() if seen.finite[row]},
-                weight=float(shares[place]) if shares is not None and place is not None else None,
-                suspected=bool(seen.suspected[row]),
+                scores=dict(zip(families, own, strict=True)) if finite else {},
+                weight=shares[place] if shares and place is not None else None,
+                suspected=suspected,
                 num_examples=update.num_examples,
-                norm=float(f"{norms[row]:.6g}") if seen.finite[row] else None,
+                norm=float(f"{norm:.6g}") if finite else None,
                 **judgement.told(update.client),
             )
         )

@@ -37,6 +37,20 @@ __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
 federations, clients, rounds = tables.federations, tables.clients, tables.rounds
 INPUTS = ".inputs"
+SEEN = ("last_round", *CLIENT)
+"""Of a client, the columns that a round changes."""
+
+
+def _new(column: str) -> str:
+    return f"new_{column}"
+
+
+CHANGED = (
+    update(clients)
+    .where(clients.c.id == bindparam("own"))
+    .values({column: bindparam(_new(column)) for column in SEEN})
+)
+ADDED, JUDGED = insert(clients), insert(tables.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,7 @@ class SqlStore:
     ) -> None:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
-        self._last: tuple[bytes, State] = b"", State()
+        self._last: tuple[int, str, State] = 0, "", State()
         self._sent = Sent()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
@@ -97,29 +111,34 @@ class SqlStore:
         now = self._clock()
         with reading(self.engine) as connection:
             done = connection.scalars(self._own(federations, federations.c.rounds)).one()
-            wanted = tables.states.c.round == done
-            data = connection.scalars(
-                self._own(tables.states, tables.states.c.data).where(wanted)
-            ).one_or_none()
+            state = self._state_after(connection, done) if done else State()
             overrides = orders_in(connection, self.id, done + 1, now)
-        return replace(self._state_of(data, done) if done else State(), overrides=overrides)
+        return replace(state, overrides=overrides)
 
-    def _state_of(self, data: bytes | None, done: int) -> State:
-        """The state that the bytes hold; the one committed last is not read again.
+    def _state_after(self, connection: Connection, done: int) -> State:
+        """The state that a round left; of the round read or committed last it is known.
 
         Raises `CorruptBlob`.
         """
+        query = self._own(rounds, rounds.c.report).where(rounds.c.number == done)
+        report = connection.scalars(query).one_or_none() or ""
+        if (done, report) != self._last[:2]:
+            states = tables.states
+            query = self._own(states, states.c.data).where(states.c.round == done)
+            state = self._state_of(connection.scalars(query).one_or_none(), done)
+            self._last = done, report, state
+        return self._last[2]
+
+    def _state_of(self, data: bytes | None, done: int) -> State:
         what = f"the state of {self.name} after round {done}"
         if data is None:
             raise CorruptBlob(what, "it is not there")
-        if data != self._last[0]:
-            try:
-                self._last = data, State.from_bytes(data)
-            except InvalidParameter:
-                raise  # of a rule or scorer that is not known here
-            except (ValueError, TypeError, LookupError) as error:
-                raise CorruptBlob(what, f"it cannot be read ({error})") from None
-        return self._last[1]
+        try:
+            return State.from_bytes(data)
+        except InvalidParameter:
+            raise  # of a rule or scorer that is not known here
+        except (ValueError, TypeError, LookupError) as error:
+            raise CorruptBlob(what, f"it cannot be read ({error})") from None
 
     def commit(
         self,
@@ -129,19 +148,20 @@ class SqlStore:
         record: RoundRecord = RoundRecord(),  # noqa: B008  (frozen and empty)
     ) -> None:
         now, body, data = self._clock(), report.to_bytes(), state.to_bytes()
+        digest = sha256_of(body)
         with writing(self.engine) as connection:
-            if not self._take_turn(connection, state, expected_round, sha256_of(body)):
+            if not self._take_turn(connection, state, expected_round, digest):
                 return
             entry = {"kind": "round", "at": now, "report": body.decode(), "state": sha256_of(data)}
             place = self._log(connection, entry | record.plain())
-            self._write_round(connection, report, record, sha256_of(body), place, now)
+            self._write_round(connection, report, record, digest, place, now)
             ids = self._write_clients(connection, report, state.reputations)
             self._write_verdicts(connection, report, record, ids)
             self._write_events(connection, events_of(report), now)
             own = {"federation": self.id, "round": report.round, "data": data}
             connection.execute(insert(tables.states).values(own))
             dropped = self._prune(connection, report.round)
-        self._last = data, state
+        self._last = report.round, digest, state
         for name in dropped:
             self.blobs.drop(name)
 
@@ -274,23 +294,19 @@ class SqlStore:
         names = dict.fromkeys(
             [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
         )
-        fresh, columns = Reputation(), ("last_round", *CLIENT)
+        fresh = Reputation()
         rows = {name: (report.round, *client_row(reputations.get(name, fresh))) for name in names}
-        changed = [f"new_{column}" for column in columns]
-        moved: Any = dict(zip(columns, map(bindparam, changed), strict=True))
-        own = update(clients).where(clients.c.id == bindparam("own")).values(moved)
         old = [(*row, known[name]) for name, row in rows.items() if name in known]
-        execute_many(connection, own, (*changed, "own"), old)
+        execute_many(connection, CHANGED, (*map(_new, SEEN), "own"), old)
         new = [
             (self.id, name, report.round, *row) for name, row in rows.items() if name not in known
         ]
-        first = ("federation", "name", "first_round", *columns)
-        execute_many(connection, insert(clients), first, new)
+        execute_many(connection, ADDED, ("federation", "name", "first_round", *SEEN), new)
         return self._ids(connection) if new else known
 
     def _ids(self, connection: Connection) -> dict[str, int]:
         query = self._own(clients, clients.c.name, clients.c.id)
-        return {name: own for name, own in connection.execute(query)}  # noqa: C416
+        return dict(connection.execute(query).all())
 
     def _write_verdicts(
         self,
@@ -304,7 +320,7 @@ class SqlStore:
             for verdict in report.verdicts
         ]
         names = ("federation", "round", "client", *VERDICT)
-        execute_many(connection, insert(tables.verdicts), names, rows)
+        execute_many(connection, JUDGED, names, rows)
 
     def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
         rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]

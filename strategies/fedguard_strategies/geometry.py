@@ -15,10 +15,13 @@ __all__ = [
     "least",
     "nearest",
     "norms",
+    "parts",
     "squared_distances",
 ]
 
 ALL = slice(None)
+CACHED = 2**16
+"""Values that stay in a core's cache, while several passes go over them."""
 
 
 def centred(gram: Float64) -> Float64:
@@ -38,9 +41,12 @@ def cosines(gram: Float64) -> Float64:
     """Cosine of the angle between every two rows, shape (n, n); 0 where a row is zero."""
     lengths = norms(gram)
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    angles = gram * scale[:, None]
-    angles *= scale[None, :]
-    return np.clip(angles, -1.0, 1.0, out=angles)
+    angles = np.empty_like(gram)
+    for some in parts(*gram.shape):
+        own = np.multiply(gram[some], scale[some, None], out=angles[some])
+        own *= scale
+        np.clip(own, -1.0, 1.0, out=own)
+    return angles
 
 
 def least(values: Float64, count: int) -> NDArray[np.intp]:
@@ -51,6 +57,12 @@ def least(values: Float64, count: int) -> NDArray[np.intp]:
 def norms(gram: Float64) -> Float64:
     """Euclidean norm of every row, shape (n,)."""
     return np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
+
+
+def parts(rows: int, columns: int) -> list[slice]:
+    """Rows in runs of so few that all their columns stay in a core's cache."""
+    own = max(CACHED // max(columns, 1), 1)
+    return [slice(at, at + own) for at in range(0, rows, own)]
 
 
 def squared_distances(gram: Float64, rows: slice = ALL) -> Float64:

@@ -21,6 +21,8 @@ from fedguard.state.database import reading
 from fedguard.state.opening import open_store
 from fedguard.state.progress import advanced
 from fedguard.state.sql import Retention
+from fedguard.state.tables import rounds as rounds_table
+from fedguard.state.tables import states
 
 Opened = Callable[..., Any]
 ROUNDS = rounds(6)
@@ -112,6 +114,22 @@ def test_two_servers_never_both_commit_one_round(opened: Opened) -> None:
     with pytest.raises(StaleCommit, match="another server"):
         other.commit(state, replace(report, norm=0.0), 2)
     assert same(other.load(), state)
+
+
+def test_a_backup_put_in_place_is_read(opened: Opened) -> None:
+    """Of as many rounds, after one that this server has in memory."""
+    store = opened()
+    if isinstance(store, MemoryStore):
+        pytest.skip("there is one memory")
+    fill(store, 2)
+    assert same(store.load(), ROUNDS[1][2])
+    other = replace(ROUNDS[1][2], parameters=7)
+    with store.engine.begin() as connection:
+        mine = rounds_table.c.federation == store.id
+        connection.execute(rounds_table.update().where(mine).values(report="another"))
+        mine = states.c.federation == store.id
+        connection.execute(states.update().where(mine).values(data=other.to_bytes()))
+    assert same(store.load(), other)
 
 
 def test_the_operators_word_counts_from_the_next_round(opened: Opened) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedguard.probes import Context, Statistics, gram, probe, squares
 from fedguard.scoring import Scorer
 from fedguard.sketches import sketch
 from fedguard.types import Array
+from fedguard_strategies import geometry
 from fedguard_strategies.scorers import (
     behaviour,
     direction,
@@ -26,6 +28,7 @@ from fedguard_strategies.scorers import (
 )
 
 SKETCHED = sketch(1024, 0)
+HISTORIES = sys.modules["fedguard_strategies.scorers.histories"]  # the name is the function's
 
 
 def seen(rows: Array) -> Statistics:
@@ -36,11 +39,19 @@ def seen(rows: Array) -> Statistics:
     return Statistics(len(rows), values, Context.of_rows(len(rows)))
 
 
-def scores(scorer: Scorer, *rounds: Array, among: list[int] | None = None) -> Array:
-    """Scores in the last of some rounds."""
+def scores(
+    scorer: Scorer,
+    *rounds: Array,
+    among: list[int] | None = None,
+    models: Sequence[Array] | None = None,
+) -> Array:
+    """Scores in the last of some rounds, each with its model if there are any."""
     memory, past = scorer.memory, scorer.memory.init() if scorer.memory else None
-    for rows in rounds:
+    for rows, model in zip(rounds, models or [None] * len(rounds), strict=True):
         statistics = seen(np.asarray(rows, float))
+        if model is not None:
+            own = statistics.context._replace(vectors={"model": model})
+            statistics = replace(statistics, context=own)
         counts = np.ones(len(rows), bool)
         if among is not None:
             counts[:] = False
@@ -72,12 +83,36 @@ def test_a_neighbourhood_is_of_others() -> None:
     np.testing.assert_allclose(scores(neighbourhood(f=1), rows), wanted)
 
 
-def test_neighbourhoods_come_a_slab_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, among = np.random.default_rng(0).normal(size=(17, 5)), [*range(12), 14, 16]
-    wanted = scores(neighbourhood(f=3), rows, among=among)
-    module = sys.modules["fedguard_strategies.scorers.neighbourhood"]  # the name is the function's
-    monkeypatch.setattr(module, "ROWS", 5)
-    np.testing.assert_array_equal(scores(neighbourhood(f=3), rows, among=among), wanted)
+@pytest.mark.parametrize(
+    "scorer",
+    [neighbourhood(f=3), sybil(), temporal(), direction(), response()],
+    ids=lambda each: each.family,
+)
+def test_parts_of_the_rows_score_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, scorer: Scorer
+) -> None:
+    rng, among = np.random.default_rng(0), [*range(12), 14, 16]
+    rounds = [rng.normal(size=(17, 5)) for _ in range(3)]
+    models = [rng.normal(size=5) for _ in rounds]
+    wanted = scores(scorer, *rounds, among=among, models=models)
+    assert np.unique(wanted).size > 10
+    monkeypatch.setattr(geometry, "CACHED", 17 * 5)
+    np.testing.assert_array_equal(scores(scorer, *rounds, among=among, models=models), wanted)
+
+
+@pytest.mark.parametrize("n", [HISTORIES.FEW_ROWS + 1, 700])
+def test_products_of_many_histories_are_shared_out(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    rng = np.random.default_rng(0)
+    rows, among = rng.normal(size=(n, 30)), np.ones(n, bool)
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(HISTORIES, "available_cores", lambda cores=cores: cores)
+        memory = histories()
+        found.append(memory.recall(memory.init(), seen(rows), among))
+    units = rows / np.linalg.norm(rows, axis=1)[:, None]
+    np.testing.assert_allclose(found[0].gram, units @ units.T, atol=1e-6)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.gram, found[0].gram)
 
 
 def test_few_neighbours_tell_nothing() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.geometry import cosines
 from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["direction"]
@@ -24,7 +23,7 @@ def direction(size: int = 1024, seed: int = 0) -> Scorer:
     memory = histories(size, seed)
 
     def score(rows: Statistics, among: Rows, seen: Recalled) -> Float64:
-        angles, weights = cosines(seen.gram), seen.weights
+        angles, weights = seen.angles, seen.weights
         towards, own = angles @ weights, np.diagonal(angles)
         left = towards - weights * own
         squared = weights @ towards - 2 * weights * towards + weights**2 * own

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedguard.blocks.threads import available_cores, share_out
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
 from fedguard_strategies.geometric_median import ROUGH, weiszfeld
-from fedguard_strategies.geometry import cosines
+from fedguard_strategies.geometry import cosines, parts
 from fedguard_strategies.scorers.roster import Roster
 
 __all__ = ["Recalled", "histories", "noise_of", "unit"]
@@ -24,6 +26,9 @@ KEEP = 0.9
 SHORTEST = 1e-150
 """What is shorter has squares that lost their digits, and a length would be anything."""
 
+FEW_ROWS, ROWS = 512, 128
+"""Up to which one core takes all rows at once, and how many it takes of more."""
+
 Sketches = NDArray[np.float32]
 
 
@@ -31,8 +36,9 @@ class Recalled(NamedTuple):
     """What scorers see of a round's n clients; rows are sketches, shape (n, k).
 
     `units` are this round's rows at length one, `before` the histories without this round (zeros
-    for who is not `known`) and `joined` with it. `gram` is that of `joined`, shape (n, n), and
-    `weights`, shape (n,), make their geometric median, taken over the rows that count.
+    for who is not `known`) and `joined` with it. `gram` is that of `joined`, shape (n, n), with
+    the cosines `angles`, and `weights`, shape (n,), make the geometric median of their directions,
+    taken over the rows that count.
     """
 
     units: Sketches
@@ -40,11 +46,13 @@ class Recalled(NamedTuple):
     known: Rows
     joined: Sketches
     gram: Float64
+    angles: Float64
     weights: Float64
 
-    def residual(self, rows: Sketches) -> Sketches:
+    def residuals(self, rows: Sketches) -> Callable[[slice], Sketches]:
         """Some of the rows above less what all clients have in common, at length one."""
-        return unit(rows - self.weights.astype(np.float32) @ rows)
+        common = self.weights.astype(np.float32) @ rows
+        return lambda some: unit(rows[some] - common)
 
 
 @cache
@@ -60,23 +68,41 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         return Roster.empty(np.zeros((0, size), np.float16))  # finer than a sketch is
 
     def recall(past: Roster, rows: Statistics, among: Rows) -> Recalled:
-        units = unit(rows.values[sketched])
-        before, known = past.of(rows.whose("histories").clients)
-        before = before.astype(np.float32)
+        sketches = rows.values[sketched]
+        stored, known = past.of(rows.whose("histories").clients)
         keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
-        joined = keep * before
-        joined += (np.float32(1.0) - keep) * units
-        gram = (joined @ joined.T).astype(np.float64)
-        weights = np.zeros(rows.n)
+        units, before, joined = np.empty((3, rows.n, size), np.float32)
+        for some in parts(rows.n, size):
+            units[some], before[some] = unit(sketches[some]), stored[some]
+            np.multiply(keep[some], before[some], out=joined[some])
+            joined[some] += (np.float32(1.0) - keep[some]) * units[some]
+        gram = _products(joined)
+        angles, weights = cosines(gram), np.zeros(rows.n)
         if among.any():
-            angles = cosines(gram if among.all() else gram[np.ix_(among, among)])
-            weights[among] = weiszfeld(angles, tolerance=ROUGH / len(angles))
-        return Recalled(units, before, known, joined, gram, weights)
+            counted = angles if among.all() else angles[np.ix_(among, among)]
+            weights[among] = weiszfeld(counted, tolerance=ROUGH / len(counted))
+        return Recalled(units, before, known, joined, gram, angles, weights)
 
     def learn(past: Roster, rows: Statistics, recalled: Recalled) -> Roster:
         return past.after(rows.whose("histories").clients, recalled.joined.astype(np.float16))
 
     return Memory(f"histories(size={size}, seed={seed})", init, recall, learn, (sketched,))
+
+
+def _products(rows: Sketches) -> Float64:
+    """X Xᵀ in float64; of many rows by all cores, the same bits by however many."""
+    n = len(rows)
+    if n <= FEW_ROWS:
+        return (rows @ rows.T).astype(np.float64)
+    gram = np.empty((n, n))
+
+    def fill(first: int) -> None:
+        some, until = slice(first, first + ROWS), slice(min(first + ROWS, n))
+        gram[some, until] = rows[some] @ rows[until].T
+        gram[:first, some] = gram[some, :first].T
+
+    share_out(fill, range(0, n, ROWS)[::-1], available_cores())  # the largest first
+    return gram
 
 
 def noise_of(size: int) -> float:
@@ -89,7 +115,9 @@ def unit(rows: NDArray[Any]) -> Sketches:
 
     In float64: the squares of a hostile client's float32 numbers are too large for their own kind.
     """
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
-    units = np.divide(rows, lengths, out=np.zeros(rows.shape), where=lengths > SHORTEST)
-    told: Sketches = units.astype(np.float32)
-    return told
+    wide = rows.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    short = ~(lengths > SHORTEST)
+    wide[short], lengths[short] = 0.0, 1.0
+    wide /= lengths[:, None]
+    return wide.astype(np.float32)

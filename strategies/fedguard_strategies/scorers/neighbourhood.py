@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedguard.probes import Float64, Statistics, gram
 from fedguard.scoring import Rows, Scorer, robust_z
 from fedguard_strategies.bounds import f_is_count, label
-from fedguard_strategies.geometry import squared_distances
+from fedguard_strategies.geometry import parts, squared_distances
 
 __all__ = ["neighbourhood"]
-
-
-ROWS = 1024
-"""That are looked at together: the distances of ten thousand clients fill a gigabyte."""
 
 
 def neighbourhood(f: int) -> Scorer:
@@ -34,18 +31,19 @@ def neighbourhood(f: int) -> Scorer:
         count = others - max(f - int((~among).sum()), 0)
         if 2 * count <= others:
             return np.zeros(rows.n)
-        means = [_to_nearest(rows.gram, at, among, count) for at in range(0, rows.n, ROWS)]
+        left = np.flatnonzero(~among)
+        means = [_to_nearest(rows.gram, some, left, count) for some in parts(rows.n, rows.n)]
         return robust_z(np.concatenate(means), among)
 
     return Scorer(label("neighbourhood", f=f), "neighbourhood", score, (2.2, 5.2, 8.5), (gram,))
 
 
-def _to_nearest(gram: Float64, first: int, among: Rows, count: int) -> Float64:
-    """The mean distance of some rows, from the `first` on, to their nearest that count."""
-    apart = squared_distances(gram, slice(first, first + ROWS))
+def _to_nearest(gram: Float64, some: slice, left: NDArray[np.intp], count: int) -> Float64:
+    """The mean distance of some rows to their nearest that are not `left` out."""
+    apart = squared_distances(gram, some)
     own = np.arange(len(apart))
-    apart[own, first + own] = np.inf  # nobody is its own neighbour, in quarantine or not
-    apart[:, ~among] = np.inf
+    apart[own, some.start + own] = np.inf  # nobody is its own neighbour, in quarantine or not
+    apart[:, left] = np.inf
     apart.partition(count - 1, axis=1)
     means: Float64 = np.sqrt(apart[:, :count]).mean(axis=1)
     return means

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows, Scorer
 from fedguard.sketches import sketch, sketched
+from fedguard_strategies.geometry import parts
 from fedguard_strategies.scorers.histories import noise_of
 from fedguard_strategies.scorers.roster import Roster
 
@@ -83,21 +84,26 @@ def _responses(size: int, seed: int) -> Memory:
         return Past(Roster.empty(updates), Roster.empty(facts), *none)
 
     def recall(past: Past, rows: Statistics, among: Rows) -> Recalled:
-        context = rows.whose("response")
-        now = _halved(rows.values[probe])
-        lengths = np.linalg.norm(now, axis=1)
-        units = np.divide(now, lengths[:, None], out=np.zeros_like(now), where=lengths[:, None] > 0)
-        shares = among / max(int(among.sum()), 1)
+        context, sketches = rows.whose("response"), rows.values[probe]
         facts, known = past.facts.of(context.clients)
+        stored, _ = past.updates.of(context.clients)
+        model, there = None, np.searchsorted(past.rounds, facts[:, 2])
+        if "model" in context.vectors:
+            model = _halved(sketched(context.vector("model"), size, seed)[None])[0]
+        units, (lengths, gone, turned) = np.empty((rows.n, half)), np.empty((3, rows.n))
+        for some in parts(rows.n, size):
+            now = _halved(sketches[some])
+            lengths[some] = np.linalg.norm(now, axis=1)
+            units[some] = now / np.where(lengths[some] > 0, lengths[some], 1.0)[:, None]
+            if model is not None and known.any():
+                before, way = stored[some] * facts[some, :1], model - past.models[there[some]]
+                gone[some] = np.linalg.norm(way, axis=1)
+                turned[some] = _cosines(now - before, way - facts[some, 1:2] * before)
         averages, variances = facts[:, 3], facts[:, 4]
-        if "model" not in context.vectors:
-            return Recalled(averages, variances, units, lengths, shares, None)
-        model = _halved(sketched(context.vector("model"), size, seed)[None])[0]
-        before = past.updates.of(context.clients)[0] * facts[:, :1]
-        there = past.models[np.searchsorted(past.rounds, facts[:, 2])] if known.any() else model
-        way = model - there
-        moved = known & _far(way, facts, among & known) if known.any() else known
-        turned = _cosines(now - before, way - facts[:, 1:2] * before)
+        shares = among / max(int(among.sum()), 1)
+        if model is None or not known.any():
+            return Recalled(averages, variances, units, lengths, shares, model)
+        moved = known & _far(gone, facts, among & known)
         strange = _strangeness(turned, among & moved, noise_of(half))
         averages = np.where(moved, KEEP * averages + (1.0 - KEEP) * strange, averages)
         variances = np.where(moved, KEEP**2 * variances + (1.0 - KEEP) ** 2, variances)
@@ -118,15 +124,14 @@ def _responses(size: int, seed: int) -> Memory:
     return Memory(f"responses(size={size}, seed={seed})", init, recall, learn, (probe,))
 
 
-def _far(way: Float64, facts: Float64, among: Rows) -> Rows:
-    """Whether the model went farther than what is taken off the way as a client's own part.
+def _far(gone: Float64, facts: Float64, among: Rows) -> Rows:
+    """Whether the model has gone farther than what is taken off as a client's own part.
 
     Where next to nothing was made of the updates, what is left would be those parts turned round.
     """
     usual = float(np.median(facts[among, 0])) if among.any() else 0.0
-    lengths = np.linalg.norm(way, axis=1)
     least = np.minimum(FAR * facts[:, 1], 0.5 * np.sqrt(facts[:, 1]))  # of few: half of chance
-    far: Rows = (lengths > 0) & (lengths >= least * usual)
+    far: Rows = (gone > 0) & (gone >= least * usual)
     return far
 
 

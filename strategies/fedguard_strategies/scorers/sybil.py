@@ -6,7 +6,7 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.geometry import cosines
+from fedguard_strategies.geometry import parts
 from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["sybil"]
@@ -31,12 +31,26 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
             return np.zeros(rows.n)
         weights = among / max(among.sum(), 1)
         towards = seen.gram @ weights
-        centred = seen.gram - (towards - weights @ towards)[:, None]
-        centred -= towards[None, :]
-        alike = cosines(centred)
-        np.fill_diagonal(alike, -1.0)
-        closeness = -np.log(np.maximum(1.0 - alike.max(axis=1), CLOSEST))
+        closest = _closest(seen.gram, towards - weights @ towards, towards)
+        closeness = -np.log(np.maximum(1.0 - closest, CLOSEST))
         return robust_z(closeness, among, 2 * noise_of(size))
 
     name = f"sybil(size={size}, seed={seed})"
     return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), memory.probes, memory)
+
+
+def _closest(gram: Float64, own: Float64, other: Float64) -> Float64:
+    """The largest cosine of every row with another, of rows with the Gram matrix
+    gram - own[:, None] - other[None, :].
+    """
+    lengths = np.sqrt(np.clip(np.diagonal(gram) - own - other, 0.0, None))
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    closest = np.empty(len(gram))
+    for some in parts(*gram.shape):
+        alike = gram[some] - own[some, None]
+        alike -= other
+        alike *= scale[some, None]
+        alike *= scale
+        np.fill_diagonal(alike[:, some.start :], -1.0)
+        closest[some] = alike.max(axis=1)
+    return np.clip(closest, -1.0, 1.0)

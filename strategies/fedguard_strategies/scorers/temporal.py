@@ -6,6 +6,7 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
+from fedguard_strategies.geometry import parts
 from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["temporal"]
@@ -26,8 +27,10 @@ def temporal(size: int = 1024, seed: int = 0) -> Scorer:
         counted = among & seen.known
         if not counted.any():
             return np.zeros(rows.n)
-        now, then = seen.residual(seen.units), seen.residual(seen.before)
-        changed = -np.einsum("ij,ij->i", now, then).astype(np.float64)
+        now, then = seen.residuals(seen.units), seen.residuals(seen.before)
+        some = parts(rows.n, size)
+        kept = [np.einsum("ij,ij->i", now(each), then(each)) for each in some]
+        changed = -np.concatenate(kept).astype(np.float64)
         return np.where(seen.known, robust_z(changed, counted, noise_of(size)), 0.0)
 
     name = f"temporal(size={size}, seed={seed})"
