@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,13 +64,13 @@ class Judged(NamedTuple):
         most = min(self.policy.f, (len(clients) - 1) // 2)
         return np.where(apart & (2 <= apart.sum() <= most), 0.0, weights)
 
-    def told(self, client: str) -> dict[str, Any]:
-        """What a verdict says of a client's standing."""
+    def told(self, client: str) -> tuple[Standing, float | None, Mapping[str, float]]:
+        """What a verdict says of a client: its standing, reputation and evidence."""
         if not self.policy:
-            return {}
+            return Standing.TRUSTED, None, {}
         known = self.of(client)
         levels = {family: level and round(level, 4) for family, level in known.evidence.items()}
-        return {"standing": known.standing, "reputation": known.value, "evidence": levels}
+        return known.standing, known.value, levels
 
 
 def overruled(state: State) -> dict[str, Reputation]:
