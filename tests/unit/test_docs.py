@@ -77,7 +77,7 @@ def test_the_table_of_detection_is_what_its_data_say() -> None:
     assert (ROOT / "docs" / "detection.md").read_text(encoding="utf8") == found
 
 
-@pytest.mark.parametrize("name", ["default", "sampled", "standard"])
+@pytest.mark.parametrize("name", ["default", "fractions", "sampled", "standard"])
 def test_the_pages_of_sweeps_are_what_their_data_say(name: str) -> None:
     sweep, found, command = read_json((ROOT / "docs" / f"{name}.json").read_text(encoding="utf8"))
     page = in_markdown(summary_of(sweep, found), command, linked=False)
