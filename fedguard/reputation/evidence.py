@@ -52,18 +52,15 @@ def benjamini_hochberg(p: Float64, rate: float) -> NDArray[np.bool_]:
     return chosen
 
 
-def gathered(before: float, surprise: float, allowance: float, alarm: float) -> float:
+def gathered(before: Float64, surprises: Float64, allowance: float, alarm: float) -> Float64:
     """Evidence after one more round, as a share of an alarm: a one-sided CUSUM, up to
     `MOST_EVIDENCE`.
 
     What exceeds the `allowance` adds up and what falls short of it is forgotten at that rate.
 
-    >>> gathered(0.5, 4.0, allowance=1.5, alarm=5.0), gathered(0.5, 0.0, allowance=1.5, alarm=5.0)
-    (1.0, 0.2)
+    >>> gathered(np.array([0.5, 0.5]), np.array([4.0, 0.0]), allowance=1.5, alarm=5.0)
+    array([1. , 0.2])
 
     Source: Page, "Continuous Inspection Schemes", Biometrika 1954, section 3
     """
-    level = before + (surprise - allowance) / alarm
-    if level <= 0.0:  # what most are in most rounds: `min` and `max` take three times as long
-        return 0.0
-    return level if level < MOST_EVIDENCE else MOST_EVIDENCE
+    return np.clip(before + (surprises - allowance) / alarm, 0.0, MOST_EVIDENCE)

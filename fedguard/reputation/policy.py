@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from fedguard.errors import InvalidParameter
+from fedguard.probes import Float64
 from fedguard.reputation.evidence import MOST_EVIDENCE, gathered
 from fedguard.reputation.reputation import Reputation
 from fedguard.scoring import MOST_SURPRISE
@@ -104,20 +107,49 @@ class ReputationPolicy:
 
     def after(self, known: Reputation, evidence: Evidence, server_round: int) -> Reputation:
         """A client's reputation after a round it took part in."""
-        levels, allowance, alarm = dict(known.evidence), self.allowance, self.alarm
-        for family, each in evidence.surprises.items():
-            levels[family] = gathered(levels.get(family, 0.0), each, allowance, alarm)
-        odd = any(evidence.surprises.get(family, 0.0) >= ODD for family in LAWS)
+        surprises = np.array([[*evidence.surprises.values()]])
+        families, suspected = tuple(evidence.surprises), [evidence.suspected]
+        return self.all_after([known], families, surprises, suspected, server_round)[0]
+
+    def all_after(
+        self,
+        known: Sequence[Reputation],
+        families: Sequence[str],
+        surprises: Float64,
+        suspected: Sequence[bool],
+        server_round: int,
+    ) -> list[Reputation]:
+        """The reputations of many at once; their surprises have shape (clients, families)."""
+        before = [[each.evidence.get(family, 0.0) for family in families] for each in known]
+        levels = gathered(np.array(before), surprises, self.allowance, self.alarm)
+        odd = np.zeros(len(known), bool)
+        for place, family in enumerate(families):
+            if family in LAWS:
+                odd |= surprises[:, place] >= ODD
+        lines = zip(known, levels.tolist(), odd.tolist(), suspected, strict=True)
+        return [
+            self._after(each, dict(zip(families, own, strict=True)), strange, doubted, server_round)
+            for each, own, strange, doubted in lines
+        ]
+
+    def _after(
+        self,
+        known: Reputation,
+        gathered: Mapping[str, float],
+        odd: bool,
+        suspected: bool,
+        server_round: int,
+    ) -> Reputation:
+        levels = {**known.evidence, **gathered}
         level = max(levels.values(), default=0.0)
-        dirty = odd or level >= LITTLE
         seen = Reputation(  # `replace` takes five times as long, for every client of a round
             known.standing,
             known.since,
             known.participations + 1,
-            0 if dirty else known.clean + 1,
+            0 if odd or level >= LITTLE else known.clean + 1,
             known.quarantines,
-            (1 - self.forget_good) * known.good + (not evidence.suspected),
-            (1 - self.forget_bad) * known.bad + evidence.suspected,
+            (1 - self.forget_good) * known.good + (not suspected),
+            (1 - self.forget_bad) * known.bad + suspected,
             levels,
         )
         return self._judged(seen, level, server_round)

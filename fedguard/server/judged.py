@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedguard.probes import Float64
-from fedguard.reputation import Action, Evidence, Reputation, ReputationPolicy
+from fedguard.reputation import Action, Reputation, ReputationPolicy
 from fedguard.reputation.policy import ENOUGH, PROTOCOL
 from fedguard.scoring import MOST_SURPRISE
 from fedguard.server.policy import Policy
@@ -101,8 +101,12 @@ def judged(state: State, cohort: Cohort, policy: Policy, seen: Scored | None) ->
     after = dict(before)
     if not rules:
         return Judged(None, after, tuple(_changes(state, after)))
-    for client, evidence in _evidence(cohort, seen):
-        after[client] = _after(rules, before.get(client, NEW), evidence, now)
+    broken = [each.client for each in cohort.faults if each.reason in HARD_FAULTS]
+    part = broken + list(cohort.clients)
+    after |= {client: NEW for client in part if client not in before}  # in the cohort's order
+    for shown in _shown(broken, seen):
+        known = [before.get(client, NEW) for client in shown.clients]
+        after.update(zip(shown.clients, _all_after(rules, known, shown, now), strict=True))
     going = [
         client
         for client, known in after.items()
@@ -129,29 +133,43 @@ def _changes(state: State, after: Mapping[str, Reputation]) -> Iterator[Change]:
             yield Change(client, earlier.standing, known.standing, why)
 
 
-def _evidence(cohort: Cohort, seen: Scored | None) -> Iterator[tuple[str, Evidence]]:
+class Shown(NamedTuple):
+    """Evidence of some clients, one for each: surprises by family, shape (clients, families)."""
+
+    clients: list[str]
+    families: tuple[str, ...]
+    surprises: Float64
+    suspected: list[bool]
+
+
+def _shown(broken: list[str], seen: Scored | None) -> Iterator[Shown]:
     """Of everyone who took part; who sent nothing in time did not."""
-    for fault in cohort.faults:
-        if fault.reason in HARD_FAULTS:
-            yield fault.client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
-    if not seen:
-        return
-    families = (PROTOCOL, *seen.surprises)
-    rows = np.stack([np.zeros(seen.blocks.n), *seen.surprises.values()], axis=1).tolist()
-    each = zip(cohort.clients, rows, seen.finite.tolist(), seen.suspected.tolist(), strict=True)
-    for client, surprises, finite, suspected in each:
-        if finite:
-            yield client, Evidence(dict(zip(families, surprises, strict=True)), suspected)
-        else:
-            yield client, Evidence({PROTOCOL: MOST_SURPRISE}, suspected=True)
+    sound, clients = np.zeros(0, np.intp), seen.context.clients if seen else ()
+    if seen:
+        sound = np.flatnonzero(seen.finite)
+        broken = broken + [clients[row] for row in np.flatnonzero(~seen.finite)]
+    n = len(broken)
+    yield Shown(broken, (PROTOCOL,), np.full((n, 1), MOST_SURPRISE), [True] * n)
+    if seen:
+        families = {PROTOCOL: np.zeros(len(sound))}
+        families |= {family: own[sound] for family, own in seen.surprises.items()}
+        surprises = np.stack([*families.values()], axis=1)
+        suspected = seen.suspected[sound].tolist()
+        yield Shown([clients[row] for row in sound], tuple(families), surprises, suspected)
 
 
-def _after(rules: ReputationPolicy, known: Reputation, evidence: Evidence, now: int) -> Reputation:
+def _all_after(
+    rules: ReputationPolicy, known: list[Reputation], shown: Shown, now: int
+) -> list[Reputation]:
     """Under an order the evidence moves what the client's own standing is, and no more."""
-    if not known.own:
-        return rules.after(known, evidence, now)
-    moved = rules.after(replace(known, standing=known.own, own=None), evidence, now)
-    return replace(moved, standing=known.standing, since=known.since, own=moved.standing)
+    own = [replace(each, standing=each.own, own=None) if each.own else each for each in known]
+    moved = rules.all_after(own, shown.families, shown.surprises, shown.suspected, now)
+    return [
+        replace(after, standing=each.standing, since=each.since, own=after.standing)
+        if each.own
+        else after
+        for each, after in zip(known, moved, strict=True)
+    ]
 
 
 def _as_before(known: Reputation, before: Reputation) -> Reputation:
