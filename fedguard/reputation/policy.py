@@ -13,7 +13,7 @@ from fedguard.errors import InvalidParameter
 from fedguard.probes import Float64
 from fedguard.reputation.evidence import MOST_EVIDENCE, gathered
 from fedguard.reputation.reputation import Reputation
-from fedguard.scoring import MOST_SURPRISE
+from fedguard.scoring import MOST_SURPRISE, Rows
 from fedguard.types import Standing
 
 __all__ = ["PROTOCOL", "Evidence", "ReputationPolicy"]
@@ -121,11 +121,10 @@ class ReputationPolicy:
     ) -> list[Reputation]:
         """The reputations of many at once; their surprises have shape (clients, families)."""
         before = [[each.evidence.get(family, 0.0) for family in families] for each in known]
-        levels = gathered(np.array(before), surprises, self.allowance, self.alarm)
-        odd = np.zeros(len(known), bool)
-        for place, family in enumerate(families):
-            if family in LAWS:
-                odd |= surprises[:, place] >= ODD
+        earlier = np.reshape(before, surprises.shape)  # of nobody, too
+        levels = gathered(earlier, surprises, self.allowance, self.alarm)
+        laws = [place for place, family in enumerate(families) if family in LAWS]
+        odd: Rows = np.logical_or.reduce(surprises[:, laws] >= ODD, axis=1)
         lines = zip(known, levels.tolist(), odd.tolist(), suspected, strict=True)
         return [
             self._after(each, dict(zip(families, own, strict=True)), strange, doubted, server_round)
@@ -135,12 +134,12 @@ class ReputationPolicy:
     def _after(
         self,
         known: Reputation,
-        gathered: Mapping[str, float],
+        own: Mapping[str, float],
         odd: bool,
         suspected: bool,
         server_round: int,
     ) -> Reputation:
-        levels = {**known.evidence, **gathered}
+        levels = {**known.evidence, **own}
         level = max(levels.values(), default=0.0)
         seen = Reputation(  # `replace` takes five times as long, for every client of a round
             known.standing,

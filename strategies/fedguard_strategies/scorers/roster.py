@@ -29,7 +29,7 @@ class Roster(NamedTuple):
         return cls(0, (), np.zeros(0, np.int64), values)
 
     def of(self, clients: tuple[str, ...]) -> tuple[NDArray[Any], Rows]:
-        """The values of some clients, zeros for who is not known, and who is."""
+        """The values of some clients, zeros for who is not known, and who is. Only to be read."""
         if clients == self.clients:
             return self.values, np.ones(len(clients), bool)
         places = {client: place for place, client in enumerate(self.clients)}
