@@ -103,6 +103,8 @@ def imported(reference: str, kind: str) -> Any:
         value: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"{kind} {reference!r}: {error}; it is looked for from here") from error
+    except Exception as error:  # whatever a user's module does while it is imported
+        raise ConfigError(f"{kind} {reference!r}: {type(error).__name__}: {error}") from error
     for name in path.split("."):
         if not hasattr(value, name):
             raise UnknownName(f"{kind} in {module_name}", name, dir(value))

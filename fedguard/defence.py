@@ -121,6 +121,11 @@ def chain(*stages: Defence) -> Chain:
     """
     if not stages:
         raise InvalidParameter("chain() needs at least one stage")
+    for each in stages:
+        if not isinstance(each, (Stage, Chain)):
+            raise TypeError(
+                f"chain() takes what turns rows into rows or a vector, not a {type(each).__name__}"
+            )
     return Chain(tuple(stage for each in stages for stage in stages_of(each)))
 
 

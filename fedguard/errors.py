@@ -33,6 +33,7 @@ __all__ = [
     "StoreTooOld",
     "StoreUnavailable",
     "TooFewUpdates",
+    "UnheardOrder",
     "UnknownName",
     "UnreadableUpdate",
 ]
@@ -196,6 +197,10 @@ class StaleCommit(FedguardError):
             f"round {expected} cannot be committed: the store already holds {stored} rounds; "
             "another server may be running this federation"
         )
+
+
+class UnheardOrder(FedguardError):
+    """The operator gave an order while the round was decided: load the state and decide again."""
 
 
 class StoreUnavailable(FedguardError, OSError):

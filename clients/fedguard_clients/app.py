@@ -15,8 +15,10 @@ from fedguard.types import Array, Vector
 from fedguard_clients.behaviour import Behaviour, Examples
 from fedguard_clients.training import (
     CRAFT,
+    LAYERS,
     Training,
     draw_batches,
+    drawing,
     flat,
     local_sgd,
     stream,
@@ -97,12 +99,13 @@ def _train(
     task: Task, start: Mapping[str, Tensor], server_round: int
 ) -> tuple[dict[str, Tensor], float]:
     """The parameters after a task's local work, and its mean loss."""
-    model = task.model()
-    model.load_state_dict(start)
-    examples = task.examples
+    examples, rate = task.examples, task.training.learning_rate
     batches = draw_batches(task.training, len(examples.y), task.seed, task.client, server_round)
     x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
-    loss = local_sgd(model, x, y, batches, task.training.learning_rate, task.behaviour.constrain)
+    with drawing(stream(task.seed, LAYERS, task.client, server_round)):
+        model = task.model()
+        model.load_state_dict(start)
+        loss = local_sgd(model, x, y, batches, rate, task.behaviour.constrain)
     return model.state_dict(), loss
 
 

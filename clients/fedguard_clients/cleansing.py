@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fedguard.errors import InvalidParameter
 from fedguard.flower import Removal
 from fedguard_clients.behaviour import Examples, a_share, label, positive, within
-from fedguard_clients.training import CLEANSE, flat, local_sgd, stream
+from fedguard_clients.training import CLEANSE, drawing, flat, local_sgd, stream
 
 __all__ = ["METHODS", "Method", "fine_pruning", "pruning", "removal", "super_fine_tuning"]
 
@@ -80,7 +80,8 @@ def super_fine_tuning(
     def cleanse(model: nn.Module, x: Tensor, y: Tensor, rng: np.random.Generator) -> None:
         batches = rng.integers(0, len(y), size=(steps, batch))
         radius = share * float(np.linalg.norm(flat(model.state_dict())))
-        local_sgd(model, x, y, batches, rates, within(radius))
+        with drawing(rng):
+            local_sgd(model, x, y, batches, rates, within(radius))
 
     settings = {"steps": steps, "batch": batch, "highest": highest, "share": share, "every": every}
     return Method(label("super_fine_tuning", **settings), cleanse, every)

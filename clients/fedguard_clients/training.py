@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from fedguard.types import Vector
 from fedguard_clients.behaviour import Constrain
 
-__all__ = ["Held", "Training", "draw_batches", "flat", "local_sgd", "stream", "unflat"]
+__all__ = ["Held", "Training", "draw_batches", "drawing", "flat", "local_sgd", "stream", "unflat"]
 
-DATA, CRAFT, BATCHES, CLEANSE, TRIGGER = 1, 2, 3, 4, 5  # streams of random numbers that never meet
+DATA, CRAFT, BATCHES, CLEANSE, TRIGGER, LAYERS = range(1, 7)
+"""Streams of random numbers that never meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,17 @@ class Training:
 def stream(seed: int, purpose: int, client: int, server_round: int = 0) -> np.random.Generator:
     """The generator of one client, for one purpose, in one round."""
     return np.random.default_rng([seed, purpose, client, server_round])
+
+
+@contextmanager
+def drawing(rng: np.random.Generator) -> Iterator[None]:
+    """What a model draws itself, as Dropout does, follows `rng`; torch's own numbers go on after.
+
+    Else it would depend on what this process did before.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
 
 
 def draw_batches(

@@ -113,9 +113,19 @@ def check_proof(
     With --since, the checkpoint you kept, also that nothing before it was written anew. Whose log
     it is of is told on the side (standard error): a key may sign the logs of several federations.
     """
+    try:
+        place, origin, entry = _proved(proof, _verifier(key), since)
+    except BadCheckpoint as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]wrong[/]  {escape(str(error))}")
+        raise typer.Exit(1) from None
+    typer.echo(f"entry {place} of the log {origin}", err=True)
+    typer.echo(entry.decode(errors="replace"))
+
+
+def _proved(proof: Path, verifier: Any, since: Path | None) -> tuple[int, str, bytes]:
+    """The place of the entry that a file proves, its log, and its bytes. Raises `BadCheckpoint`."""
     from fedguard.audit import includes, is_prefix, leaf_hash
 
-    verifier = _verifier(key)
     kept = _opened(verifier, since)
     try:
         told = json.loads(proof.read_text(encoding="utf8"))
@@ -124,7 +134,7 @@ def check_proof(
         grown = [base64.b64decode(each, validate=True) for each in told.get("since", [])]
         checkpoint = verifier.opened(told["checkpoint"])
         index = int(told["index"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, BadCheckpoint):
             raise
         raise ConfigError(f"{proof} is no proof: {error!r}") from None
@@ -138,8 +148,7 @@ def check_proof(
         )
     if kept and kept.origin != checkpoint.origin:
         raise BadCheckpoint(f"the proof is of {checkpoint.origin}, the checkpoint of {kept.origin}")
-    typer.echo(f"entry {index} of the log {checkpoint.origin}", err=True)
-    typer.echo(entry.decode())
+    return index, checkpoint.origin, entry
 
 
 @app.command("export")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedguard.cli.stores import DEFAULT, HERE, Federation, Files, Store, client_named, to_read
+from fedguard.types import Standing
 
 if TYPE_CHECKING:
     from fedguard.reputation import Override
@@ -36,7 +37,7 @@ def list_clients(
     federation: Federation = DEFAULT,
     files: Files = None,
     standing: Annotated[
-        str | None, typer.Option(help="Only clients of this standing, as quarantine.")
+        Standing | None, typer.Option(help="Only clients of this standing.")
     ] = None,
 ) -> None:
     """Every client: standing, reputation, last scores, and why. The least reputed come first."""
@@ -53,8 +54,8 @@ def list_clients(
             Text(row.name),
             _standing(row.standing),
             f"round {row.since}" if row.since else "start",
-            f"{row.reputation:.2f}",
-            str(row.participations),
+            f"{row.reputation:.2f}" if row.participations else "-",
+            str(row.participations or "-"),
             _scores(row.scores or {}),
             Text("; ".join(filter(None, [*why, _why(row.evidence or {})]))),
             *([Text(notes.get(row.name, ""))] if notes else []),
@@ -79,7 +80,8 @@ def show_client(
         Text(row.name, "bold"), _standing(row.standing), f"reputation {row.reputation:.2f}"
     )
     console.print(
-        f"took part in {row.participations} rounds, from {row.first_round} to {row.last_round}"
+        f"took part in {row.participations or len(past)} rounds, from {row.first_round} to "
+        f"{row.last_round}"
     )
     if row.name in (orders := orders_of(opened)):
         console.print(Text(_order(orders[row.name])))

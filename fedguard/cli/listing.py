@@ -20,6 +20,8 @@ from fedguard.errors import UnknownName
 __all__ = ["describe", "list_attacks", "list_rules", "list_scenarios"]
 
 LEAST_SUMMARY = 30
+SPARE = ("Knows", "Budget")
+"""Columns too wide for a terminal: the NAME's own page has them."""
 EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0, "sigma": 1.0, "threshold": 1}
 Factory = Callable[..., Any]
 Name = Annotated[str | None, typer.Argument(help="Show the whole description of this one.")]
@@ -127,8 +129,10 @@ def _row(table: Table, first: str, *rest: str) -> None:
 
 
 def _print(table: Table, hint: str) -> None:
-    """One line a row: the summary gives way on a terminal, a pipe gets all of it."""
+    """One line a row; a terminal that is too narrow gets fewer columns, a pipe all of them."""
     console = Console()
+    if console.is_terminal:
+        table.columns = [each for each in table.columns if each.header not in SPARE]
     widths = [
         max(Text.from_markup(str(each)).cell_len for each in (column.header, *column.cells))
         for column in table.columns

@@ -29,6 +29,7 @@ from fedguard.reputation import Action, Override
 
 __all__ = ["commands"]
 
+MOST_ROUNDS = 1_000_000
 LIVES = 60.0
 """Seconds after its last heartbeat that a server may still commit."""
 HELP = {
@@ -42,7 +43,9 @@ Client = Annotated[
     str, typer.Argument(help="A client's name, how it begins, or its key's .pub file.")
 ]
 Note = Annotated[str, typer.Option("--note", "-m", help="Why; it stays in the audit log.")]
-Rounds = Annotated[int | None, typer.Option(min=1, help="End after so many rounds.")]
+Rounds = Annotated[
+    int | None, typer.Option(min=1, max=MOST_ROUNDS, help="End after so many rounds.")
+]
 Until = Annotated[
     str | None,
     typer.Option(help="End at a date or time here: 2026-12-31T18:00, or 2026-12-31T18:00Z."),
@@ -94,8 +97,6 @@ def roll_back(
     from fedguard.state.queries import heartbeat_of, model_of
 
     opened = to_write(store, federation, files)
-    if number > opened.done:
-        raise ConfigError(f"round {number} is not done: {opened.done} are")
     beat = heartbeat_of(opened)
     if beat and time.time() - beat.at < LIVES:
         raise ConfigError(
@@ -138,7 +139,8 @@ def _command(action: Action) -> Callable[..., None]:
         opened.override(override)
         ends = [f"round {last} is done" if last else "", until or ""]
         end = " or ".join(filter(None, ends))
-        told = f"{action} {escape(name)}: counts from round {done + 1}"
+        begins = "written down" if action is Action.NOTE else f"counts from round {done + 1}"
+        told = f"{action} {escape(name)}: {begins}"
         Console(highlight=False).print(f"{told}, until {end}" if end else told)
 
     def once(
@@ -157,10 +159,9 @@ def _time(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        told = datetime.fromisoformat(text)
-    except ValueError:
+        end = datetime.fromisoformat(text).timestamp()  # of this machine's zone, if it names none
+    except (ValueError, OverflowError):
         raise ConfigError(f"--until {text!r} is no time: write it as 2026-12-31T18:00") from None
-    end = told.timestamp()  # of this machine's zone, where it names none
     if end <= time.time():
         raise ConfigError(f"--until {text} is over: an order that ends in the past does nothing")
     return end

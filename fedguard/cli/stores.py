@@ -48,6 +48,7 @@ Files = Annotated[
     ),
 ]
 HERE, DEFAULT = "fedguard-store", "default"
+LONGEST_AUTHOR = 200
 
 
 def _where(store: str, federation: str, files: Path | None) -> tuple[str, str, Path | None]:
@@ -86,11 +87,13 @@ def to_read(store: str, federation: str, files: Path | None) -> SqlStore:
 def to_write(store: str, federation: str, files: Path | None) -> SqlStore:
     """The store, which must be there, with its key."""
     with extra("a store", "server"):
-        from fedguard.state.opening import open_store, open_to_read
+        from fedguard.state.opening import files_of, open_store, open_to_read
 
         where, name, own = _where(store, federation, files)
         name = _known(where, name)
         open_to_read(where, name, files=own).close()  # nothing is made by a mistyped name
+        if not (folder := files_of(where, own)).is_dir():
+            raise ConfigError(f"{folder} is not there: --files says where key and models lie")
         return open_store(where, name, files=own)
 
 
@@ -121,4 +124,5 @@ def name_in(path: Path) -> str:
 
 def author() -> str:
     """Who gives an order at this terminal."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or ""
+    name = os.environ.get("SUDO_USER") or os.environ.get("USER") or ""
+    return name.encode(errors="replace").decode()[:LONGEST_AUTHOR]

@@ -38,6 +38,7 @@ class Succession:
 
     def seal(self, vector: Vector | None, report: RoundReport) -> RoundRecord:
         """What the round's record says of its files; as `commit_round` asks for it."""
+        self.model = None  # a round that is decided again may be held
         if vector is None:
             return self._record
         moved = self._layout.moved(self._before, vector)

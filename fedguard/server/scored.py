@@ -147,11 +147,13 @@ def _originals(
 ) -> list[int]:
     """For every update the one it repeats; the best reputed client's is the original.
 
+    Before all others that of a client which counts by the operator's order.
     Up to f may seem to be one, and another whom they make look like themselves.
     """
     from fedguard.copies import first_copies
 
-    trust = np.array([each.value for each in known])
+    ordered = [each.own is not None and each.standing.counts for each in known]
+    trust = np.array([each.value for each in known]) + ordered  # values are below 1
     order = np.argsort(-trust[rows], kind="stable")
     original = np.arange(len(known))
     original[rows] = rows[first_copies(seen.gram, order)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from fedguard.errors import StaleCommit
+from fedguard.errors import StaleCommit, UnheardOrder
 from fedguard.server.policy import Policy
 from fedguard.server.replay import can_be_kept, packed_inputs
 from fedguard.server.step import step
@@ -36,9 +37,24 @@ def commit_round(
     them, before the commit that names them. `begun` is how many rounds were committed when clients
     were asked: if it is another number by now, another server runs this federation, and what they
     trained on is no longer the model. Raises `StaleCommit`. A `watch` that runs already goes on.
+    An order that the operator gives meanwhile is heard: the round is decided, and sealed, again.
     """
     watch = watch or StopWatch()
     before = watch.total
+    while True:
+        with suppress(UnheardOrder):
+            return _committed(store, cohort, policy, seal, begun, watch, before)
+
+
+def _committed(
+    store: StateStore,
+    cohort: Cohort,
+    policy: Policy,
+    seal: Sealed,
+    begun: int | None,
+    watch: StopWatch,
+    before: float,
+) -> tuple[Vector | None, RoundReport]:
     state = store.load()
     if begun is not None and state.round != begun:
         raise StaleCommit(begun, state.round)

@@ -67,7 +67,10 @@ def entry_at(connection: Connection, federation: int, place: int) -> Entry:
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row.place, row.leaf, unpacked(row.entry or b""))
+    stored = row.entry or b""
+    return Entry(
+        row.place, row.leaf, unpacked(stored.encode() if isinstance(stored, str) else stored)
+    )
 
 
 def _packed(data: bytes) -> bytes:
@@ -81,7 +84,10 @@ def unpacked(stored: bytes) -> bytes:
     packed = stored[CHECKSUM:]
     if zlib.crc32(packed).to_bytes(CHECKSUM) != stored[:CHECKSUM]:
         return stored
-    return zlib.decompress(packed)
+    try:
+        return zlib.decompress(packed)
+    except zlib.error:
+        return stored
 
 
 def notes_of(connection: Connection, federation: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fedguard.errors import StaleCommit
+from fedguard.errors import StaleCommit, UnheardOrder
 from fedguard.reputation import Action, Override
 from fedguard.reputation.overrides import followed
 from fedguard.state.types import Heartbeat, RoundRecord, State
@@ -27,9 +27,11 @@ class MemoryStore:
         self._overrides: dict[str, Override] = {}
         self._links: dict[str, str] = {}
         self._sent: dict[str, tuple[int, int]] = {}
+        self._given = 0  # orders, and how many of them `load` told
+        self._heard: int | None = None
 
     def load(self) -> State:
-        now, following = self._clock(), self._state.round + 1
+        now, following, self._heard = self._clock(), self._state.round + 1, self._given
         held = {name: each for name, each in self._overrides.items() if each.holds(following, now)}
         return replace(self._state, overrides=held)
 
@@ -45,6 +47,8 @@ class MemoryStore:
             return
         if stored != expected_round or state.round != expected_round + 1:
             raise StaleCommit(expected_round, stored)
+        if self._heard is not None and self._given > self._heard:
+            raise UnheardOrder
         for receipt in record.receipts.values():
             self._sent.setdefault(receipt.sha256, (report.round, receipt.model_version))
         self._reports.append(report)
@@ -76,6 +80,7 @@ class MemoryStore:
             self._links = own
         elif override.action.stands:
             self._overrides[override.client] = override.begun(self._state.round)
+            self._given += 1
 
     def links(self) -> Mapping[str, str]:
         return followed(self._links)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
 from fedguard.reputation import Action, Override
 from fedguard.state.tables import overrides, rounds
 
-__all__ = ["links_in", "notes_in", "orders_in", "rollback_in", "undone_in"]
+__all__ = ["Rollback", "last_order", "links_in", "notes_in", "orders_in", "rollbacks_in"]
+
+
+GIVING = [str(action) for action in Action if action.stands]
 
 
 def orders_in(
     connection: Connection, federation: int, following: int, now: float
 ) -> dict[str, Override]:
     """By client, the last order that gives a standing, as far as it holds in round `following`."""
-    giving = [str(action) for action in Action if action.stands]
-    found = {row.client: _order(row) for row in _rows(connection, federation, giving)}
+    found = {row.client: _order(row) for row in _rows(connection, federation, GIVING)}
     return {name: each for name, each in found.items() if each.holds(following, now)}
+
+
+def last_order(connection: Connection, federation: int) -> int:
+    """The number of the last order that gives a standing, 0 before there is one."""
+    own = (overrides.c.federation == federation) & overrides.c.action.in_(GIVING)
+    return connection.scalars(select(func.max(overrides.c.id)).where(own)).one() or 0
 
 
 def notes_in(connection: Connection, federation: int) -> dict[str, str]:
@@ -33,23 +41,25 @@ def links_in(connection: Connection, federation: int) -> dict[str, str]:
     return {row.client: row.same_as for row in rows}
 
 
-def rollback_in(connection: Connection, federation: int) -> tuple[str | None, int]:
-    """The manifest of the model gone back to last, and the last round done before that."""
-    rows = _rows(connection, federation, [str(Action.ROLLBACK)])
-    return (rows[-1].same_as, rows[-1].until_round) if rows else (None, 0)
+class Rollback(NamedTuple):
+    """A model gone back to: its manifest, its round, and the last round done before that."""
+
+    model: str
+    round: int
+    done: int
 
 
-def undone_in(connection: Connection, federation: int) -> list[range]:
-    """The rounds that each roll-back took back: those after the model it went back to."""
-    undone = []
+def rollbacks_in(connection: Connection, federation: int) -> list[Rollback]:
+    """Every roll-back, in order; what came after its round, up to the last done, is undone."""
+    found = []
     for order in _rows(connection, federation, [str(Action.ROLLBACK)]):
         made = (rounds.c.federation == federation) & (rounds.c.model == order.same_as)
         earlier = select(func.max(rounds.c.number)).where(
             made, rounds.c.number <= order.until_round
         )
         kept = connection.scalars(earlier).one() or 0
-        undone.append(range(kept + 1, order.until_round + 1))
-    return undone
+        found.append(Rollback(order.same_as, kept, order.until_round))
+    return found
 
 
 def _rows(connection: Connection, federation: int, actions: list[str]) -> list[Row[Any]]:

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
 
-from fedguard.state.orders import rollback_in, undone_in
+from fedguard.state.orders import Rollback, rollbacks_in
 from fedguard.state.tables import rounds, verdicts
 
-__all__ = ["advanced", "last_model", "sent_before", "version"]
+__all__ = ["advanced", "model_after", "sent_before", "version"]
 
 
 def advanced(connection: Connection, federation: int) -> int:
     """Rounds that moved the model there is, or could have: neither held nor rolled back."""
-    undone = undone_in(connection, federation)
+    undone = rollbacks_in(connection, federation)
     own = (rounds.c.federation == federation) & rounds.c.held.is_(None)
     query = select(func.count()).where(own, _outside(rounds.c.number, undone))
     return int(connection.scalars(query).one())
@@ -39,7 +39,7 @@ def sent_before(
     `among` are the rounds that may have brought them.
     Rounds that were rolled back do not count: who trains by a seed sends the same again.
     """
-    undone = undone_in(connection, federation)
+    undone = rollbacks_in(connection, federation)
     own = (verdicts.c.federation == federation) & verdicts.c.round.in_(among)
     own &= verdicts.c.sha256.in_(digests)
     query = (
@@ -50,14 +50,27 @@ def sent_before(
     return {digest: number for digest, number in connection.execute(query)}  # noqa: C416
 
 
-def last_model(connection: Connection, federation: int) -> str | None:
-    """The manifest of the newest model, or of the one gone back to since."""
+def model_after(
+    connection: Connection, federation: int, number: int | None = None
+) -> tuple[int, str] | None:
+    """The round and the manifest of the model that stands, or stood after round `number`.
+
+    It is the newest, or the one gone back to since.
+    """
     own = (rounds.c.federation == federation) & rounds.c.model.is_not(None)
-    back, done = rollback_in(connection, federation)
-    query = select(rounds.c.model).where(own, rounds.c.number > done)
-    return connection.scalars(query.order_by(rounds.c.number.desc()).limit(1)).first() or back
+    backs = rollbacks_in(connection, federation)
+    if number is not None:
+        own &= rounds.c.number <= number
+        backs = [each for each in backs if each.done < number]
+    if backs:
+        own &= rounds.c.number > backs[-1].done
+    query = select(rounds.c.number, rounds.c.model).where(own)
+    found = connection.execute(query.order_by(rounds.c.number.desc()).limit(1)).first()
+    if found:
+        return found.number, found.model
+    return (backs[-1].round, backs[-1].model) if backs else None
 
 
-def _outside(number: Column[Any], undone: Iterable[range]) -> ColumnElement[bool]:
-    """Whether a round lies in none of these."""
-    return and_(True, *(~number.between(each.start, each.stop - 1) for each in undone))
+def _outside(number: Column[Any], undone: Iterable[Rollback]) -> ColumnElement[bool]:
+    """Whether a round was undone by none of these."""
+    return and_(True, *(~number.between(each.round + 1, each.done) for each in undone))

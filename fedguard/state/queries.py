@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from fedguard.errors import InvalidParameter, UnknownName
+from fedguard.errors import ConfigError, InvalidParameter, UnknownName
 from fedguard.reputation import Override
 from fedguard.state import tables
 from fedguard.state.database import reading
 from fedguard.state.logbook import entry_at
 from fedguard.state.orders import notes_in, orders_in
+from fedguard.state.progress import model_after
 from fedguard.state.sql import SqlStore
 
 __all__ = [
@@ -33,6 +34,10 @@ __all__ = [
     "told_of",
 ]
 
+MOST_NAMES = 5
+"""That are told where several are meant."""
+OVER = ("ended", "failed")
+"""Phases of a run that goes on no more."""
 Rows = Sequence[Row[Any]]
 clients, rounds, verdicts, events = (
     tables.clients,
@@ -73,15 +78,18 @@ def notes_of(store: SqlStore) -> dict[str, str]:
 
 
 def name_like(store: SqlStore, given: str) -> str:
-    """The one client whose name is, or begins with, what was given. Raises `UnknownName`."""
+    """The one client whose name is, or begins with, what was given. Raises `ConfigError`."""
     with reading(store.engine) as connection:
         query = select(clients.c.name).where(clients.c.federation == store.id)
         names = list(connection.scalars(query))
     if given in names:
         return given
     found = [name for name in names if name.startswith(given)]
-    if len(found) != 1:
-        raise UnknownName("client", given, found or names)
+    if not found:
+        raise UnknownName("client", given, names)
+    if len(found) > 1:
+        shown = ", ".join([*sorted(found)[:MOST_NAMES], *["…"] * (len(found) > MOST_NAMES)])
+        raise ConfigError(f"{len(found)} clients' names begin with {given!r}: {shown}")
     return str(found[0])
 
 
@@ -119,15 +127,20 @@ def entry_of(store: SqlStore, number: int) -> int:
     return found
 
 
-def model_of(store: SqlStore, number: int) -> tuple[int, str]:
-    """The round whose model stood after a round, and its manifest. Raises `InvalidParameter`."""
-    own = (rounds.c.federation == store.id) & (rounds.c.number <= number)
-    query = select(rounds.c.number, rounds.c.model).where(own, rounds.c.model.is_not(None))
+def model_of(store: SqlStore, number: int | None = None) -> tuple[int, str]:
+    """The round and the manifest of the model that stands, or stood after round `number`.
+
+    Raises `InvalidParameter`.
+    """
+    done = store.done
+    if number is not None and number > done:
+        raise InvalidParameter(f"round {number} is not done: {done} are")
     with reading(store.engine) as connection:
-        found = connection.execute(query.order_by(rounds.c.number.desc()).limit(1)).first()
+        found = model_after(connection, store.id, number)
     if found is None:
-        raise InvalidParameter(f"no model of round {number} or before is in the store")
-    return found.number, found.model
+        before = "" if number is None else f" of round {number} or before"
+        raise InvalidParameter(f"no model{before} is in the store")
+    return found
 
 
 def heartbeat_of(store: SqlStore) -> Any:
@@ -135,7 +148,7 @@ def heartbeat_of(store: SqlStore) -> Any:
     beats = tables.heartbeats
     with reading(store.engine) as connection:
         row = connection.execute(select(beats).where(beats.c.federation == store.id)).first()
-    return None if row is None or row.phase == "ended" else row
+    return None if row is None or row.phase in OVER else row
 
 
 def told_of(store: SqlStore, number: int) -> tuple[dict[str, Any], str | None]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from fedguard.audit import Signer
 from fedguard.errors import (
@@ -16,6 +18,7 @@ from fedguard.errors import (
     InvalidParameter,
     MissingKey,
     StaleCommit,
+    UnheardOrder,
     UnknownName,
 )
 from fedguard.events import Event, events_of
@@ -27,11 +30,11 @@ from fedguard.state.database import execute_many, reading, writing
 from fedguard.state.logbook import append
 from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
-from fedguard.state.orders import links_in, orders_in
+from fedguard.state.orders import last_order, links_in, orders_in
 from fedguard.state.rows import CLIENT, VERDICT, client_row, round_row, verdict_row
 from fedguard.state.sent import Sent, beginnings
 from fedguard.state.types import Heartbeat, RoundRecord, State
-from fedguard.types import RoundReport
+from fedguard.types import RoundReport, Standing
 
 __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
@@ -45,6 +48,8 @@ def _new(column: str) -> str:
     return f"new_{column}"
 
 
+UNJUDGED = Reputation(standing=Standing.TRUSTED)
+"""Everybody, where no policy keeps reputations."""
 CHANGED = (
     update(clients)
     .where(clients.c.id == bindparam("own"))
@@ -57,6 +62,7 @@ ADDED, JUDGED = insert(clients), insert(tables.verdicts)
 class Retention:
     """For how many rounds things are kept; None keeps them for good.
 
+    The last round's states and verdicts always are.
     `inputs` are the updates themselves, as large as the round, which `fedguard replay` needs.
     Log and models stay whatever is pruned. Inputs of more than 1.75 GiB are not kept.
     """
@@ -87,6 +93,7 @@ class SqlStore:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
         self._last: tuple[int, str, State] = 0, "", State()
+        self._heard: int | None = None  # the last order that `load` told
         self._sent = Sent()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
@@ -113,6 +120,7 @@ class SqlStore:
             done = connection.scalars(self._own(federations, federations.c.rounds)).one()
             state = self._state_after(connection, done) if done else State()
             overrides = orders_in(connection, self.id, done + 1, now)
+            self._heard = last_order(connection, self.id)
         return replace(state, overrides=overrides)
 
     def _state_after(self, connection: Connection, done: int) -> State:
@@ -152,6 +160,8 @@ class SqlStore:
         with writing(self.engine) as connection:
             if not self._take_turn(connection, state, expected_round, digest):
                 return
+            if self._heard is not None and last_order(connection, self.id) > self._heard:
+                raise UnheardOrder
             entry = {"kind": "round", "at": now, "report": body.decode(), "state": sha256_of(data)}
             place = self._log(connection, entry | record.plain())
             self._write_round(connection, report, record, digest, place, now)
@@ -192,7 +202,9 @@ class SqlStore:
             self._log(connection, {"kind": "override", "at": now} | plain)
             row = {"federation": self.id, "created_at": now} | plain
             connection.execute(insert(tables.overrides).values(row))
-            told = f"the operator: {override.action}"
+            by = f" by {override.author}" if override.author else ""
+            note = f": {override.note}" if override.note else ""
+            told = f"the operator: {override.action}{by}{note}"
             event = Event(done, f"operator.{override.action}", override.client or None, told, plain)
             self._write_events(connection, [event], now)
 
@@ -230,7 +242,8 @@ class SqlStore:
     def last_model(self) -> str | None:
         """The manifest of the newest model, for who goes on from it."""
         with reading(self.engine) as connection:
-            return progress.last_model(connection, self.id)
+            found = progress.model_after(connection, self.id)
+        return found[1] if found else None
 
     def _own(self, table: Any, *columns: Any) -> Any:
         """A selection of this federation's rows."""
@@ -294,7 +307,7 @@ class SqlStore:
         names = dict.fromkeys(
             [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
         )
-        fresh = Reputation()
+        fresh = Reputation() if reputations else UNJUDGED
         rows = {name: (report.round, *client_row(reputations.get(name, fresh))) for name in names}
         old = [(*row, known[name]) for name, row in rows.items() if name in known]
         execute_many(connection, CHANGED, (*map(_new, SEEN), "own"), old)
@@ -333,8 +346,11 @@ class SqlStore:
         old = (states.c.federation == self.id) & (states.c.round <= done - max(keep.states, 1))
         connection.execute(delete(states).where(old))
         if keep.verdicts is not None:
+            last = done - max(keep.verdicts, 1)
             for table in (tables.verdicts, tables.events):
-                gone = (table.c.federation == self.id) & (table.c.round <= done - keep.verdicts)
+                gone = (table.c.federation == self.id) & (table.c.round <= last)
+                if table is tables.events:  # SQLite would give the newest one's number again
+                    gone &= table.c.id < select(func.max(table.c.id)).scalar_subquery()
                 connection.execute(delete(table).where(gone))
         gone = (
             (rounds.c.federation == self.id)
@@ -355,6 +371,7 @@ def _federation(connection: Connection, name: str, now: float | None) -> int:
         if now is None:
             raise UnknownName("federation", name, connection.scalars(select(federations.c.name)))
         values = {"name": name, "created_at": now, "rounds": 0, "log_size": 0, "log_frontier": []}
-        connection.execute(insert(federations).values(values))
+        with suppress(IntegrityError), connection.begin_nested():  # another made it just now
+            connection.execute(insert(federations).values(values))
         found = connection.scalars(query).one()
     return found

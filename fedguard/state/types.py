@@ -122,7 +122,8 @@ class StateStore(Protocol):
         """Make the round durable, whole or not at all.
 
         `expected_round` is the number of rounds the caller's `step` started from. Committing the
-        same round's same report again does nothing; anything else raises `StaleCommit`.
+        same round's same report again does nothing; anything else raises `StaleCommit`. When the
+        operator gave an order since `load`, `UnheardOrder`: load and decide again.
         """
 
     def newest_model(self) -> Mapping[str, NDArray[Any]] | None:

@@ -181,6 +181,10 @@ def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
     own = select(tables.federations.c.rounds).where(tables.federations.c.id == store.id)
     done, told = connection.scalars(own).one(), list(_told_rounds(entries))
     last = told[-1].columns["number"] if told else 0
+    verdicts = tables.verdicts.c
+    query = select(verdicts.round).where(verdicts.federation == store.id).distinct()
+    judged = set(connection.scalars(query))
+    oldest = min(judged, default=last)
     if done != last:
         yield Finding("the count of rounds", f"it is {done}, the log's last round is {last}")
     if last and last not in kept:
@@ -201,9 +205,12 @@ def _rounds(connection: Connection, store: SqlStore, entries: list[Entry]) -> It
             yield Finding(f"round {number}", why)
         if number in kept and sha256_of(kept[number]["data"]) != each.state:
             yield Finding(f"the state after round {number}", "its bytes do not have its hash")
-        yield from _verdicts(connection, store, number, each)
+        if number >= oldest:  # retention drops the oldest
+            yield from _verdicts(connection, store, number, each)
     for number in rows:
         yield Finding(f"round {number}", "the table has it, the log does not")
+    for number in sorted(judged - {each.columns["number"] for each in told}):
+        yield Finding(f"the verdicts of round {number}", "the table has them, the log does not")
 
 
 def _by(connection: Connection, store: SqlStore, table: Table, key: str) -> dict[Any, Any]:
@@ -222,8 +229,9 @@ def _verdicts(
         .where(table.c.federation == store.id, table.c.round == number)
     )
     kept = {row["name"]: row for row in connection.execute(query).mappings()}
-    if not kept:
-        return  # no longer kept
+    if told.report["verdicts"] and not kept:
+        yield Finding(f"the verdicts of round {number}", "they are not there")
+        return
     for verdict in told.report["verdicts"]:
         client = verdict["client"]
         row = kept.pop(client, None)

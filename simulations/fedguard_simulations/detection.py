@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from fedguard_simulations.scenario import Scenario
 from fedguard_simulations.simulate import simulate
 from fedguard_simulations.standings import histories, share_of
 from fedguard_simulations.sweeps.plain import in_lines
-from fedguard_simulations.sweeps.sources import code_digest
+from fedguard_simulations.sweeps.sources import code_digest, data_digest, environment
 from fedguard_strategies.recipes import standard_scorers
 
 __all__ = [
@@ -286,7 +287,7 @@ def write_detection(
     from fedguard_simulations.detection_page import page
 
     wanted = list(plans(datasets, clients, seeds, rounds))
-    kept = Path("build") / f"detection-{code_digest()[:12]}.jsonl"  # other code, other results
+    kept = Path("build") / f"detection-{_digest(datasets)[:12]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
     done = {cell.plan: cell for cell in read_cells(kept) if cell.plan in set(wanted)}
     left = [plan for plan in wanted if plan not in done]
@@ -309,6 +310,13 @@ def write_detection(
     out.mkdir(parents=True, exist_ok=True)
     (out / "detection.json").write_text(in_lines(data), encoding="utf8")
     (out / "detection.md").write_text(page(found, command, DEFENCE), encoding="utf8")
+
+
+def _digest(datasets: Sequence[str]) -> str:
+    """Of all that decides a cell."""
+    data = [data_digest(name) for name in datasets]
+    decides = (code_digest(), Path(__file__).read_text(encoding="utf8"), environment(), data)
+    return sha256(repr(decides).encode()).hexdigest()
 
 
 def read_cells(path: Path) -> Iterator[Cell]:

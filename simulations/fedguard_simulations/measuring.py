@@ -76,7 +76,7 @@ def on_ray(
     `code` are modules and packages that its nodes do not have.
     """
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
     if not ray.is_initialized():
         _reach(address)
@@ -107,6 +107,11 @@ def on_ray(
             yield waiting.pop(done), ray.get(done)
         except RayTaskError as error:
             raise error.cause from None
+        except RayError as error:
+            raise FedguardError(
+                f"the cluster lost a cell ({type(error).__name__}: {error}); what was done is "
+                "kept: run it again"
+            ) from None
 
 
 def _reach(address: str) -> None:

@@ -54,6 +54,10 @@ def policy_of(federation: Federation, run: Run) -> Policy:
     scenario, chosen = federation.scenario, federation.defence(run)
     optimiser = parse_optimiser(scenario.optimiser)
     if isinstance(chosen, Policy):
+        if scenario.triggers and "trigger" not in {each.family for each in chosen.scorers}:
+            raise ConfigError(
+                f"triggers: {scenario.defence} brings its own scorers, and none scores by triggers"
+            )
         return replace(chosen, optimiser=chosen.optimiser or optimiser)
     acts = run.defended and scenario.reputation
     reputation = ReputationPolicy(f=scenario.malicious) if acts else None

@@ -59,8 +59,8 @@ def parse_policy(text: str, f: int) -> Defence | Policy:
         value = imported(text, "defence")
         try:
             value = call_with(value, f=f) if callable(value) else value
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{text}: {error}") from error
+        except Exception as error:  # a user's code
+            raise ConfigError(f"{text}: {type(error).__name__}: {error}") from error
     else:
         value = parse_expression(text, {**RULES, **OPTIMISERS, **POLICIES}, "rule or policy")
     if not isinstance(value, Stage | Chain | Policy):

@@ -14,8 +14,18 @@ import pytest
 from databases import postgresql
 from rounds import POLICY, cohort, rounds
 
-from fedguard import Action, MemoryStore, Override, Standing, State, StateStore, commit_round, step
-from fedguard.errors import InvalidParameter, StaleCommit
+from fedguard import (
+    Action,
+    MemoryStore,
+    Override,
+    RoundReport,
+    Standing,
+    State,
+    StateStore,
+    commit_round,
+    step,
+)
+from fedguard.errors import InvalidParameter, StaleCommit, UnheardOrder
 from fedguard.state import Receipt, RoundRecord
 from fedguard.state.database import reading
 from fedguard.state.opening import open_store
@@ -144,6 +154,39 @@ def test_the_operators_word_counts_from_the_next_round(opened: Opened) -> None:
     assert "client-1" not in report.admitted
     store.commit(state, report, 2)
     assert store.load().reputations["client-1"].standing is Standing.QUARANTINE
+
+
+def test_an_order_given_while_a_round_is_decided_is_heard(opened: Opened) -> None:
+    """However short it is for: the round is decided again."""
+    store, told = opened(), list[RoundReport]()
+    fill(store, 2)
+
+    def seal(_: Any, report: RoundReport) -> RoundRecord:
+        if not told:
+            opened().override(Override("client-1", Action.QUARANTINE, until_round=3))
+        told.append(report)
+        return RoundRecord()
+
+    _, report = commit_round(store, cohort(3), POLICY, seal)
+    assert ["client-1" in each.admitted for each in told] == [True, False]
+    assert report == told[1]
+    known = store.load().reputations["client-1"]
+    assert (known.standing, known.since) == (Standing.QUARANTINE, 3)
+
+
+def test_a_round_decided_before_an_order_is_not_committed(opened: Opened) -> None:
+    store = opened()
+    fill(store, 2)
+    store.load()
+    opened().override(Override("client-2", Action.NOTE, "they called"))
+    _, report, state = ROUNDS[2]
+    store.commit(state, report, 2)  # a note orders nothing
+    store.load()
+    opened().override(Override("client-3", Action.REINSTATE))
+    _, report, state = ROUNDS[3]
+    with pytest.raises(UnheardOrder):
+        store.commit(state, report, 3)
+    assert same(opened().load(), ROUNDS[2][2])
 
 
 def test_the_later_word_counts_and_reinstating_ends_with_its_round(opened: Opened) -> None:

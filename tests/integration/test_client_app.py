@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from flower_parts import FakeGrid
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+from torch import nn
 
 import fedguard_strategies as rules
 from fedguard import Policy, RoundReport
 from fedguard.flower import GuardedStrategy
-from fedguard_clients import ATTACKS
-from fedguard_clients.app import client_app, train_reply
+from fedguard_clients import ATTACKS, Examples, honest
+from fedguard_clients.app import Task, client_app, train_reply, trained
+from fedguard_clients.training import Training, flat
 from fedguard_simulations.evaluation import Evaluator
 from fedguard_simulations.federation import federation_of, task_of
 from fedguard_simulations.runners.flower import task_of_node
@@ -62,6 +65,26 @@ def test_a_cnn_trains_under_attack_and_its_counters_stay() -> None:
     counters = [name for name in start if name.endswith("num_batches_tracked")]
     assert len(counters) == 2
     assert all(result.arrays[name].numpy() == 0 for name in counters)
+
+
+def test_what_a_model_draws_itself_follows_the_seed_alone() -> None:
+    """Dropout, as in a user's own model; whatever this process drew before."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 8, 8), dtype=np.float32), rng.integers(0, 10, 40)
+    task = Task(1, build, Examples(x, y, 10), honest(), Training(), seed=3)
+    start = ArrayRecord(build().state_dict())
+    sent = []
+    for server_round in (1, 1, 2):
+        torch.rand(7)
+        before = torch.random.get_rng_state()
+        sent.append(flat(trained(task, start, server_round).to_torch_state_dict()))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    np.testing.assert_array_equal(sent[0], sent[1])
+    assert not np.array_equal(sent[0], sent[2])
 
 
 def test_a_query_answers_with_the_partition() -> None:

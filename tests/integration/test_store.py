@@ -42,7 +42,7 @@ from fedguard.state.database import engine_of
 from fedguard.state.logbook import _packed, notes_of, unpacked
 from fedguard.state.models import read_model
 from fedguard.state.opening import open_store, open_to_read
-from fedguard.state.queries import model_of, sizes_of
+from fedguard.state.queries import events_since, model_of, sizes_of
 from fedguard.state.schema import upgrade
 from fedguard.state.sql import Retention, SqlStore
 from fedguard.state.tables import metadata
@@ -176,6 +176,10 @@ def test_one_bit_of_any_entry_or_checkpoint_is_found_and_named(folder: Path) -> 
         ("UPDATE verdicts SET weight = 0.5 WHERE round = 3 AND client = 2", "round 3"),
         ("UPDATE verdicts SET standing = 'trusted' WHERE standing = 'quarantine'", "verdict on"),
         ("DELETE FROM verdicts WHERE round = 2 AND client = 1", "round 2"),
+        ("DELETE FROM verdicts WHERE round = 2", "the verdicts of round 2"),
+        ("DELETE FROM verdicts", "the verdicts of round 6"),
+        ("UPDATE log SET entry = zeroblob(4) WHERE place = 3", "log entry 3"),
+        ("UPDATE log SET entry = 'abc' WHERE place = 3", "log entry 3"),
         ("UPDATE rounds SET report = 'x' WHERE number = 4", "round 4"),
         ("UPDATE rounds SET norm = 7 WHERE number = 4", "round 4"),
         ("UPDATE rounds SET admitted = 1, tally = NULL WHERE number = 4", "round 4"),
@@ -269,8 +273,11 @@ def test_a_proof_holds_without_the_store(folder: Path, tmp_path: Path) -> None:
     torn["index"] += 1
     proof.write_text(json.dumps(torn), encoding="utf8")
     done = CliRunner().invoke(app, ["audit", "check", str(proof), "--key", str(key)])
-    assert done.exit_code
-    assert "is not in the log" in str(done.exception)
+    assert done.exit_code == 1
+    assert "is not in the log" in done.stderr
+    for changed in ({"index": 1e400}, {"checkpoint": 5}, {"proof": 7}, {"entry": []}):
+        proof.write_text(json.dumps(torn | changed), encoding="utf8")
+        assert "is no proof" in fedguard_error("audit", "check", proof, "--key", key)
 
 
 def test_a_witness_is_shown_that_the_log_grew_from_what_it_saw(
@@ -287,7 +294,7 @@ def test_a_witness_is_shown_that_the_log_grew_from_what_it_saw(
     told = fedguard("audit", "check", str(proof), "--key", key, "--since", kept)
     assert json.loads(json.loads(told)["report"])["round"] == 8
     torn = json.loads(proof.read_text(encoding="utf8"))
-    for since, error in ((torn["since"][::-1], BadCheckpoint), (None, ConfigError)):
+    for since, error in ((torn["since"][::-1], SystemExit), (None, ConfigError)):
         changed = {name: value for name, value in torn.items() if name != "since"}
         proof.write_text(json.dumps(changed | ({"since": since} if since else {})))
         done = CliRunner().invoke(
@@ -317,6 +324,22 @@ def test_a_model_is_written_as_it_was_after_a_round(folder: Path, tmp_path: Path
     fedguard("model", str(tmp_path / "early"), "--round", "2", "-s", str(folder))
     kept = load_file(tmp_path / "early")
     assert all((kept[name] == each).all() for name, each in early.items())
+
+
+def test_the_model_gone_back_to_is_the_model(folder: Path, tmp_path: Path) -> None:
+    """As it is, and for who goes back once more; what was before is there by its round."""
+    fedguard("rollback", "2", "-m", "ruined since 3", "-s", folder)
+    assert "the model of round 2" in fedguard("model", tmp_path / "now", "-s", folder)
+    past = fedguard("model", tmp_path / "past", "--round", ROUNDS, "-s", folder)
+    assert f"the model of round {ROUNDS}" in past
+    with open_store(str(folder)) as store:
+        name = store.last_model()
+        commit_round(store, cohort(ROUNDS + 1), POLICY)  # keeps no model, as a round that is held
+        assert model_of(store, ROUNDS + 1) == model_of(store) == (2, name)
+        run_rounds(store, 1)
+        assert model_of(store)[0] == ROUNDS + 2
+        assert model_of(store, ROUNDS + 1) == (2, name)
+    assert "is not done" in fedguard_error("model", tmp_path / "no", "--round", "99", "-s", folder)
 
 
 def test_a_round_is_run_again_to_the_bit(folder: Path) -> None:
@@ -455,6 +478,19 @@ def test_pruning_keeps_the_log_whole(tmp_path: Path) -> None:
     fedguard("replay", "7", "-s", str(folder))
 
 
+def test_no_event_has_the_number_of_one_before(tmp_path: Path) -> None:
+    """Who was told of all up to a number is told of the next, though all those were pruned."""
+    with open_store(str(tmp_path / "store"), retention=Retention(verdicts=1)) as store:
+        store.override(Override("client-1", Action.NOTE, "they called", "ann"))
+        told = [row.id for row in events_since(store)]
+        for _ in range(4):
+            number = store.load().round + 1
+            commit_round(store, cohort(number, bad=()), POLICY)
+        store.override(Override("client-1", Action.NOTE, "they called again", "ann"))
+        (row,) = [each for each in events_since(store, max(told)) if each.client == "client-1"]
+        assert row.message == "the operator: note by ann: they called again"
+
+
 def test_half_written_files_are_none(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     name = blobs.put(b"model", ".x")
@@ -565,6 +601,13 @@ def test_the_commands_tell_what_the_store_knows(folder: Path) -> None:
     assert "the operator: quarantine (rang them)" in fedguard("client", "client-1", "-s", folder)
     fedguard("note", "client-1", "-m", "Ward 7", "-s", folder)
     assert "Ward 7" in fedguard("clients", "-s", folder)
+    assert "by ann: rang them" in fedguard("events", "-s", folder)
+    assert fedguard("clients", "--standing", "banned", "-s", folder) == "no such client\n"
+    fedguard("clients", "--standing", "quarantined", "-s", folder, code=2)
+    assert "begin with 'client-': client-0" in fedguard_error("client", "client-", "-s", folder)
+    for until in ("0001-01-01T00:00", "soon"):
+        told = fedguard_error("ban", "client-1", "--until", until, "-s", folder)
+        assert "is no time" in told
     said = fedguard("reinstate", "client-3", "-m", "mended", "-s", str(folder))
     assert "counts from round 7" in said
     fedguard("ban", "client-7", "--rounds", "2", "-s", str(folder))

@@ -76,12 +76,15 @@ class makers:
 
 def careful(f, tau=1.0): return chain(nnm(f), trimmed_mean(f))
 def nothing(): return 3
+def broken(f): return {}["b"]
 ready = trimmed_mean(1)
 """
 
 
 def test_a_users_own_defence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_defences.py").write_text(OWN, encoding="utf8")
+    (tmp_path / "own_unreadable.py").write_text("def careful(f)\n", encoding="utf8")
+    (tmp_path / "own_unnamed.py").write_text("careful = undefined\n", encoding="utf8")
     monkeypatch.syspath_prepend(str(tmp_path))
     careful = parse_policy("own_defences:careful", f=2)
     assert isinstance(careful, Chain)
@@ -97,6 +100,9 @@ def test_a_users_own_defence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("own_defences:carefull", "did you mean 'careful'"),
         ("own_defences:nothing", "neither a defence nor a policy"),
         ("no_such_module:at_all", "No module named"),
+        ("own_defences:broken", "KeyError: 'b'"),
+        ("own_unreadable:careful", "SyntaxError: expected ':'"),
+        ("own_unnamed:careful", "NameError: name 'undefined' is not defined"),
         ("standard_polcy(f=2)", "did you mean 'standard_policy'"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -186,6 +186,15 @@ def test_of_copies_one_counts_and_the_best_reputed_is_the_original() -> None:
     assert refused == {"c01": "copy", "c04": "copy"}
 
 
+def test_whom_the_operator_trusts_is_the_original_whoever_copies_it() -> None:
+    _, state = run(8, bad=(7,))
+    values = rows(9)
+    values[4] = values[7]
+    trusted = {"c07": Override("c07", Action.TRUST, "a rare ward", "ann")}
+    _, report, _ = step(replace(state, overrides=trusted), cohort(values), POLICY)
+    assert {each.client: each.reason for each in report.refused} == {"c04": "copy"}
+
+
 @pytest.mark.parametrize("bad", [(), (2,), (2, 5), (2, 5, 7), (2, 5, 7, 8, 9, 11)])
 @pytest.mark.parametrize("scale", [-1e4, -10.0, 1e-3])
 def test_honest_clients_that_are_much_alike_are_no_copies(

@@ -51,6 +51,8 @@ class Place(NamedTuple):
         return f"{self.attack} against {self.defence}, {self.setting}"
 
 
+DECIMALS = 6
+"""Of a figure, in a file and here alike, or what did not change would seem to."""
 Figures = Mapping[Place, Mapping[str, Mapping[int, float]]]
 """By place and measure, a figure for each seed."""
 
@@ -76,7 +78,7 @@ class Baseline:
 
 def _spelled(found: Mapping[str, Mapping[int, float]]) -> dict[str, dict[str, float]]:
     return {
-        name: {str(seed): round(value, 6) for seed, value in by_seed.items()}
+        name: {str(seed): value for seed, value in by_seed.items()}
         for name, by_seed in found.items()
     }
 
@@ -88,7 +90,9 @@ def baseline_of(summary: Summary) -> Baseline:
         found = figures[Place(str(group.setting), group.attack, group.defence)] = {}
         for name, measure in MEASURES.items():
             values = {each.cell.seed: measure.of(each.result) for each in group.runs}
-            known = {seed: value for seed, value in values.items() if value is not None}
+            known = {
+                seed: round(value, DECIMALS) for seed, value in values.items() if value is not None
+            }
             if known:
                 found[name] = known
     return Baseline(summary.sweep.base, environment(), figures)

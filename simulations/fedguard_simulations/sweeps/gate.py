@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import mean
@@ -42,9 +42,13 @@ class Change(NamedTuple):
     after: float
     worse: float
     chance: float
-    """How likely differences like these are where nothing got worse, or better."""
+    """How likely it is to look so much worse, or better, where nothing is."""
     broken: bool = False
     """Whether it got much worse on two seeds, or on the only one."""
+
+    def turned(self) -> Change:
+        """The same from now to the baseline."""
+        return self._replace(before=self.after, after=self.before, worse=-self.worse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +66,25 @@ def compare(baseline: Baseline, summary: Summary, points: float) -> Comparison:
     """Compare seed by seed: a regression is one by Student's paired test and of over `points`.
 
     Of those told as beyond noise one in twenty may be so by chance (Benjamini and Hochberg, over
-    the figures that moved at all). Where two seeds are worse by more than `BROKEN`, no test is
-    asked. Next to each attack, all attacks on a defence count together, whose mean varies less.
+    the figures that moved at all, for what got worse and for what got better alone). Where two
+    seeds are worse by more than `BROKEN` it is one, whatever test and mean say. Next to each
+    attack, all attacks on a defence count together, whose mean varies less.
     Raises `ConfigError` when the baseline is of other settings or has nothing in common.
     """
     now = baseline_of(summary)
     check_baseline(baseline, summary.sweep)
     shared = [place for place in now.figures if place in baseline.figures]
     before, after = (_together(each.figures, shared) for each in (baseline, now))
-    changes = [each for place in before for each in _changes(place, before[place], after[place])]
-    moved = [each for each in changes if each.chance < 1.0 or each.broken]
-    sure = benjamini_hochberg(np.array([each.chance for each in moved]), SIGNIFICANCE)
-    beyond = [each for each, told in zip(moved, sure, strict=True) if told or each.broken]
+    worse, better = _moved(before, after), _moved(after, before)
+    beyond = _beyond(worse, points)
+    regressions = [each for each in worse if each in beyond or each.broken]
+    known = {(each.place, each.measure) for each in regressions}
+    improvements = [
+        each.turned() for each in _beyond(better, points) if (each.place, each.measure) not in known
+    ]
     return Comparison(
-        regressions=tuple(each for each in beyond if each.worse > points / 100),
-        improvements=tuple(each for each in beyond if -each.worse > points / 100),
+        regressions=tuple(regressions),
+        improvements=tuple(improvements),
         compared=len(shared),
         gone=tuple(each for each in baseline.figures if each not in now.figures),
         new=tuple(each for each in now.figures if each not in baseline.figures),
@@ -95,6 +103,13 @@ def check_baseline(baseline: Baseline, sweep: Sweep) -> None:
     grid = product(map(str, sweep.settings), sweep.attacks, [each.name for each in sweep.defences])
     if not any(Place(*each) in baseline.figures for each in grid):
         raise ConfigError("the baseline has no cell of this sweep: make it with --update")
+    measured = [by_seed for found in baseline.figures.values() for by_seed in found.values()]
+    seeds = sorted(set[int]().union(*measured))
+    if not set(seeds) & set(sweep.seeds):
+        raise ConfigError(
+            f"the baseline has the seeds {seeds}, this sweep has {[*sweep.seeds]}: take one of "
+            "those, or make it anew with --update"
+        )
 
 
 def _together(figures: Figures, shared: Iterable[Place]) -> Figures:
@@ -116,6 +131,19 @@ def _together(figures: Figures, shared: Iterable[Place]) -> Figures:
     }
 
 
+def _beyond(changes: Sequence[Change], points: float) -> list[Change]:
+    """What is worse by more than `points`, and by more than noise."""
+    sure = benjamini_hochberg(np.array([each.chance for each in changes]), SIGNIFICANCE)
+    return [
+        each for each, told in zip(changes, sure, strict=True) if told and each.worse > points / 100
+    ]
+
+
+def _moved(before: Figures, after: Figures) -> list[Change]:
+    """Every figure that is not the same in all seeds."""
+    return [each for place in before for each in _changes(place, before[place], after[place])]
+
+
 def _changes(
     place: Place,
     before: Mapping[str, Mapping[int, float]],
@@ -124,8 +152,8 @@ def _changes(
     for name, measure in MEASURES.items():
         old, new = before.get(name, {}), after.get(name, {})
         seeds = [seed for seed in old if seed in new]
-        if seeds:
-            worse = [measure.sign * (old[seed] - new[seed]) for seed in seeds]
+        worse = [measure.sign * (old[seed] - new[seed]) for seed in seeds]
+        if any(abs(each) > EQUAL for each in worse):
             means = [mean(each[seed] for seed in seeds) for each in (old, new)]
             much = sum(each > BROKEN for each in worse)
             broken = much >= min(2, len(worse))
@@ -133,13 +161,12 @@ def _changes(
 
 
 def _chance(worse: list[float]) -> float:
-    """One-sided: of a mean as far from nothing in its own direction; 0 where none varies.
+    """Of a mean so far above nothing, one-sided; 0 where all are and none varies.
 
     Of a single seed nothing can be told.
     """
     if len(worse) < 2:
         return 1.0
     if max(worse) - min(worse) < EQUAL:
-        return 0.0 if abs(worse[0]) > EQUAL else 1.0
-    side = "greater" if mean(worse) > 0 else "less"
-    return float(stats.ttest_1samp(worse, 0.0, alternative=side).pvalue)
+        return 0.0 if worse[0] > EQUAL else 1.0
+    return float(stats.ttest_1samp(worse, 0.0, alternative="greater").pvalue)

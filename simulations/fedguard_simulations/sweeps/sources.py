@@ -51,7 +51,7 @@ def code_digest() -> str:
     """Of all source files of fedguard that decide results."""
     digest = hashlib.sha256()
     for package, left_out in LEFT_OUT.items():
-        root = _origin(package).parent
+        root = _module(package)
         for path in sorted(root.rglob("*.py")):
             if not any(path.relative_to(root).is_relative_to(each) for each in left_out):
                 _add(digest, path, root.parent)
@@ -88,8 +88,7 @@ def own_modules(text: str) -> list[Path]:
     """
     if not is_reference(text):
         return []
-    origin = _origin(text.strip().partition(":")[0].partition(".")[0])
-    first = origin.parent if origin.name == "__init__.py" else origin
+    first = _module(text.strip().partition(":")[0].partition(".")[0])
     found, todo = [first], [first]
     while todo and first.parent.name not in ("site-packages", "dist-packages"):
         beside = {
@@ -97,7 +96,7 @@ def own_modules(text: str) -> list[Path]:
             for path in _files(todo.pop(0))
             for name in _imports(path)
             for near in (first.parent / name, first.parent / f"{name}.py")
-            if near.is_file() or (near / "__init__.py").is_file()
+            if near.is_file() or next(near.rglob("*.py"), None)
         }
         new = sorted(beside - set(found))
         found, todo = found + new, todo + new
@@ -118,22 +117,31 @@ def _files(path: Path) -> list[Path]:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """The top-level names that a file imports."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    """The top-level names that a file imports; none for one that is not in Python."""
+    if path.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"{path} is not Python: {error}") from None
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
 
 
-def _origin(package: str) -> Path:
+def _module(name: str) -> Path:
+    """The file of a module, or the folder of a package, which may have no `__init__.py`."""
     try:
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(name)
     except ValueError:
         spec = None
-    if not spec or not spec.origin or not Path(spec.origin).is_file():
-        raise ConfigError(f"there is no source file of the module {package}")
-    return Path(spec.origin)
+    places = (*(spec.submodule_search_locations or ()), spec.origin or "") if spec else ("",)
+    path = Path(places[0])
+    if not places[0] or not path.exists():
+        raise ConfigError(f"there is no source file of the module {name}")
+    return path
 
 
 def _add(digest: hashlib._Hash, path: Path, root: Path) -> None:
