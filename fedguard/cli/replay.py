@@ -19,11 +19,16 @@ def replay_round(
     federation: Federation = DEFAULT,
     files: Files = None,
 ) -> None:
-    """Run a round again from its inputs and compare report and state with what was committed.
+    """Run a round again from its inputs and compare report, state and model with what is stored.
 
-    Inputs are kept for as many rounds as the store's retention says. Exit code 1 if they differ.
+    The model is the one before, moved by what the round comes to; one that was cleansed then is
+    not compared. Inputs are kept for as many rounds as the store's retention says. Exit code 1 if
+    something differs.
     """
+    from fedguard.flower.succession import follows
     from fedguard.server import replayed
+    from fedguard.state.blobs import sha256_of
+    from fedguard.state.models import manifest_of, read_model
     from fedguard.state.queries import told_of
     from fedguard_strategies.expressions import OPTIMISERS, RULES, SCORERS
 
@@ -35,18 +40,21 @@ def replay_round(
             "set inputs = N under [keep] in fedguard.toml, or open the store with "
             "retention=Retention(inputs=N)"
         )
-    _, report, state = replayed(
+    again = replayed(
         opened.blobs.get(inputs), lambda given: given.policy(RULES, SCORERS, OPTIMISERS)
     )
-    same = {"report": report.decode() == told["report"], "state": _digest(state) == told["state"]}
+    same = {
+        "report": again.report.to_bytes().decode() == told["report"],
+        "state": sha256_of(again.state.to_bytes()) == told["state"],
+    }
+    if told["model"] and again.vector is not None and again.before is not None:
+        if manifest_of(opened.blobs, told["model"]).get("cleansed"):
+            console.print(f"[yellow]not compared[/]  model of round {server_round}: cleansed")
+        else:
+            model = read_model(opened.blobs, told["model"])
+            same["model"] = follows(model, again.before, again.vector)
     for what, holds in same.items():
         mark = "[green]same[/]" if holds else "[bold red]differs[/]"
         console.print(f"{mark}  {what} of round {server_round}")
     if not all(same.values()):
         raise typer.Exit(1)
-
-
-def _digest(data: bytes) -> str:
-    from fedguard.state.blobs import sha256_of
-
-    return sha256_of(data)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flwr.app import ArrayRecord
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
 
 from fedguard.flower.model import Layout
 from fedguard.flower.removal import Removal, cleansed
@@ -14,7 +15,7 @@ from fedguard.server.watch import StopWatch
 from fedguard.state import PatientStore, Receipt, RoundRecord
 from fedguard.types import RoundReport, Vector
 
-__all__ = ["Succession"]
+__all__ = ["Succession", "follows"]
 
 
 class Succession:
@@ -62,3 +63,13 @@ class Succession:
             "contributors": {each.client: each.weight for each in report.verdicts if each.admitted},
             "updates": {client: receipt.sha256 for client, receipt in receipts},
         }
+
+
+def follows(model: Mapping[str, NDArray[Any]], before: Vector, vector: Vector) -> bool:
+    """Whether a model is the one `before` moved by a round's `vector`, to the bit, shapes (d,)."""
+    arrays = ArrayRecord({name: Array(values) for name, values in model.items()})
+    layout = Layout.of(arrays)
+    if layout.d != len(before):
+        return False
+    moved = layout.moved(layout.filled(arrays, before), vector)
+    return all(moved[name].numpy().tobytes() == own.tobytes() for name, own in model.items())

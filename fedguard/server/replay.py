@@ -15,9 +15,9 @@ from fedguard.server.policy import Policy
 from fedguard.server.step import step
 from fedguard.state import State
 from fedguard.state.codec import pack, unpack
-from fedguard.types import Cohort, RoundReport
+from fedguard.types import Cohort, RoundReport, Vector
 
-__all__ = ["Inputs", "can_be_kept", "packed_inputs", "replayed"]
+__all__ = ["Inputs", "Replayed", "can_be_kept", "packed_inputs", "replayed"]
 
 
 class Inputs(NamedTuple):
@@ -89,10 +89,17 @@ def _in_memory(cohort: Cohort) -> Cohort:
     return replace(cohort, updates=tuple(updates))
 
 
-def replayed(
-    data: bytes, policy_of: Callable[[Inputs], Policy]
-) -> tuple[RoundReport, bytes, bytes]:
-    """The report that the inputs lead to, and the bytes of report and state."""
+class Replayed(NamedTuple):
+    """A round run again: what came of it, and the model before it if the inputs hold that."""
+
+    report: RoundReport
+    vector: Vector | None
+    state: State
+    before: Vector | None
+
+
+def replayed(data: bytes, policy_of: Callable[[Inputs], Policy]) -> Replayed:
+    """What the inputs of a round lead to."""
     inputs: Inputs = unpack(data)
-    _, report, after = step(inputs.state, inputs.cohort, policy_of(inputs))
-    return report, report.to_bytes(), after.to_bytes()
+    vector, report, after = step(inputs.state, inputs.cohort, policy_of(inputs))
+    return Replayed(report, vector, after, inputs.cohort.vectors.get("model"))

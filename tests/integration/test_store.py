@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -348,6 +350,25 @@ def test_a_round_is_run_again_to_the_bit(folder: Path) -> None:
     assert "not kept" in str(done.exception)
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-6])
+def test_a_replay_compares_the_model_with_what_the_round_comes_to(
+    tmp_path: Path, off: float
+) -> None:
+    folder, model = tmp_path / "store", np.linspace(-1, 1, 50, dtype=np.float32)
+    with open_store(str(folder), retention=Retention(inputs=9)) as store:
+
+        def seal(vector: Vector | None, report: RoundReport) -> RoundRecord:
+            assert vector is not None
+            moved = model + vector + np.float32(off)
+            arrays = {"w": moved[:40].reshape(8, 5), "steps": np.arange(3), "b": moved[40:]}
+            return RoundRecord(model=store.keep_model(lambda: arrays, {"round": report.round}))
+
+        commit_round(store, replace(cohort(1), vectors={"model": model}), POLICY, seal)
+    told = fedguard("replay", "1", "-s", folder, code=int(off > 0))
+    assert told.count("same") == 3 - (off > 0)
+    assert ("differs  model of round 1" in told) == (off > 0)
+
+
 def test_a_model_is_read_back_in_order(folder: Path) -> None:
     with open_to_read(str(folder)) as store:
         name = store.last_model()
@@ -531,6 +552,29 @@ FIRST_SCHEMA = (
     "DROP TABLE heartbeats",
     "UPDATE alembic_version SET version_num = '0001'",
 )
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from fedguard.state.opening import open_store
+
+with open_store(sys.argv[1], "one", files=Path(sys.argv[2])) as store:
+    print(store.id, store.done)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_all_who_open_a_new_store_at_once_get_it(kind: str, tmp_path: Path) -> None:
+    with postgresql() if kind == "postgresql" else nullcontext(str(tmp_path)) as where:
+        given = [sys.executable, "-c", OPENED, where, str(tmp_path)]
+        opening = [
+            subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        for each in opening:
+            told, error = each.communicate()
+            assert (told, each.returncode) == ("1 0\n", 0), error
 
 
 def test_an_old_store_is_upgraded_with_all_it_holds(folder: Path) -> None:
