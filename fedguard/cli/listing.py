@@ -20,8 +20,8 @@ from fedguard.errors import UnknownName
 __all__ = ["describe", "list_attacks", "list_rules", "list_scenarios"]
 
 LEAST_SUMMARY = 30
-SPARE = ("Knows", "Budget")
-"""Columns too wide for a terminal: the NAME's own page has them."""
+SPARE = ("Knows", "Budget", "Cost", "Paper")
+"""Columns that a narrow terminal does without, in this order: the NAME's own page has them."""
 EXAMPLES: dict[str, Any] = {"f": 1, "tau": 1.0, "max_norm": 1.0, "sigma": 1.0, "threshold": 1}
 Factory = Callable[..., Any]
 Name = Annotated[str | None, typer.Argument(help="Show the whole description of this one.")]
@@ -131,16 +131,26 @@ def _row(table: Table, first: str, *rest: str) -> None:
 def _print(table: Table, hint: str) -> None:
     """One line a row; a terminal that is too narrow gets fewer columns, a pipe all of them."""
     console = Console()
+    widths = _widths(table)
     if console.is_terminal:
-        table.columns = [each for each in table.columns if each.header not in SPARE]
-    widths = [
+        for head in SPARE:
+            if _beside_summary(widths) + LEAST_SUMMARY > console.width:
+                table.columns = [each for each in table.columns if each.header != head]
+                widths = _widths(table)
+        widths[1] = max(LEAST_SUMMARY, min(widths[1], console.width - _beside_summary(widths)))
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    Console(width=max(console.width, _beside_summary(widths) + widths[1])).print(table)
+    console.print(f"\n{hint}", highlight=False)
+
+
+def _widths(table: Table) -> list[int]:
+    return [
         max(Text.from_markup(str(each)).cell_len for each in (column.header, *column.cells))
         for column in table.columns
     ]
-    others = sum(widths) - widths[1] + 2 * len(widths)
-    if console.is_terminal:
-        widths[1] = max(LEAST_SUMMARY, min(widths[1], console.width - others))
-    for column, width in zip(table.columns, widths, strict=True):
-        column.width = width
-    Console(width=max(console.width, others + widths[1])).print(table)
-    console.print(f"\n{hint}", highlight=False)
+
+
+def _beside_summary(widths: list[int]) -> int:
+    """What all columns but the second take, with the space between."""
+    return sum(widths) - widths[1] + 2 * len(widths)

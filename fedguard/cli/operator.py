@@ -22,6 +22,7 @@ from fedguard.cli.stores import (
     author,
     client_named,
     name_in,
+    text_of,
     to_write,
 )
 from fedguard.errors import ConfigError
@@ -77,7 +78,7 @@ def link_key(
     opened = to_write(store, federation, files)
     new = _name_of_key(key)
     old = new if client in (key, new) else client_named(opened, client)
-    opened.override(Override(new, Action.LINK, note, author(), same_as=old))
+    opened.override(Override(new, Action.LINK, text_of(note), author(), same_as=old))
     told = f"{new} stands for itself again" if new == old else f"{new} counts as {escape(old)}"
     Console(highlight=False).print(f"{told}: from round {opened.done + 1}")
 
@@ -104,7 +105,7 @@ def roll_back(
         )
     found, manifest = model_of(opened, number)
     read_model(opened.blobs, manifest)  # it can be read
-    opened.override(Override("", Action.ROLLBACK, note, author(), same_as=manifest))
+    opened.override(Override("", Action.ROLLBACK, text_of(note), author(), same_as=manifest))
     Console(highlight=False).print(
         f"the next run begins with the model of round {found}, as round {opened.done + 1}"
     )
@@ -135,7 +136,7 @@ def _command(action: Action) -> Callable[..., None]:
             raise ConfigError(f"{name} is a key of {links[name]}: give the order for that one")
         done = opened.done
         last = None if rounds is None else done + rounds
-        override = Override(name, action, note, author(), last, _time(until))
+        override = Override(name, action, text_of(note), author(), last, _time(until))
         opened.override(override)
         ends = [f"round {last} is done" if last else "", until or ""]
         end = " or ".join(filter(None, ends))

@@ -24,6 +24,7 @@ __all__ = [
     "author",
     "client_named",
     "name_in",
+    "text_of",
     "to_read",
     "to_upgrade",
     "to_write",
@@ -125,4 +126,9 @@ def name_in(path: Path) -> str:
 def author() -> str:
     """Who gives an order at this terminal."""
     name = os.environ.get("SUDO_USER") or os.environ.get("USER") or ""
-    return name.encode(errors="replace").decode()[:LONGEST_AUTHOR]
+    return text_of(name)[:LONGEST_AUTHOR]
+
+
+def text_of(given: str) -> str:
+    """What was typed, with a mark for each byte that is no text."""
+    return given.encode(errors="replace").decode()
