@@ -486,6 +486,19 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         open_store(str(Path(__file__) / "under-a-file"))
 
 
+def test_a_database_whose_files_are_elsewhere_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, files = f"sqlite:///{tmp_path}/store.db", tmp_path / "there"
+    with open_store(where, files=files) as store:
+        run_rounds(store, 1)
+    monkeypatch.chdir(tmp_path)
+    given = ("note", "client-1", "-m", "who?", "-s", where)
+    assert "--files says where" in fedguard_error(*given)
+    assert not (tmp_path / "fedguard-files").exists()
+    fedguard(*given, "--files", files)
+
+
 def test_pruning_keeps_the_log_whole(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with open_store(str(folder), retention=Retention(states=1, inputs=2, verdicts=3)) as store:

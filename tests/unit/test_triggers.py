@@ -134,5 +134,8 @@ def test_triggers_are_scored_when_asked_for() -> None:
     assert policy_of(federation, RUNS["defended"]).scorers[-1].family == "trigger"
     whole = scenario.evolve(defence="auto(f=4, canaries=True, triggers=True)")
     assert policy_of(federation_of(whole), RUNS["defended"]).scorers[-1].family == "trigger"
+    unheard = federation_of(scenario.evolve(defence="auto(f=4)"))
+    with pytest.raises(ConfigError, match="none scores by triggers"):
+        policy_of(unheard, RUNS["defended"])
     run = simulate(scenario, labels=["defended"]).runs["defended"]
     assert all("trigger" in each.scores for each in run.reports[-1].verdicts)
