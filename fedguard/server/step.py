@@ -96,6 +96,7 @@ def _step(
         seen.memories if seen else state.memories,
         judgement.reputations,
         optimiser=optimiser,
+        heard=state.heard,
     )
     return (result.vector if result else None), report, after
 

@@ -27,13 +27,12 @@ class MemoryStore:
         self._overrides: dict[str, Override] = {}
         self._links: dict[str, str] = {}
         self._sent: dict[str, tuple[int, int]] = {}
-        self._given = 0  # orders, and how many of them `load` told
-        self._heard: int | None = None
+        self._orders = 0
 
     def load(self) -> State:
-        now, following, self._heard = self._clock(), self._state.round + 1, self._given
+        now, following = self._clock(), self._state.round + 1
         held = {name: each for name, each in self._overrides.items() if each.holds(following, now)}
-        return replace(self._state, overrides=held)
+        return replace(self._state, overrides=held, heard=self._orders)
 
     def commit(
         self,
@@ -47,7 +46,7 @@ class MemoryStore:
             return
         if stored != expected_round or state.round != expected_round + 1:
             raise StaleCommit(expected_round, stored)
-        if self._heard is not None and self._given > self._heard:
+        if state.heard is not None and self._orders > state.heard:
             raise UnheardOrder
         for receipt in record.receipts.values():
             self._sent.setdefault(receipt.sha256, (report.round, receipt.model_version))
@@ -80,7 +79,7 @@ class MemoryStore:
             self._links = own
         elif override.action.stands:
             self._overrides[override.client] = override.begun(self._state.round)
-            self._given += 1
+            self._orders += 1
 
     def links(self) -> Mapping[str, str]:
         return followed(self._links)

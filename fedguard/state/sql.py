@@ -93,7 +93,6 @@ class SqlStore:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
         self._last: tuple[int, str, State] = 0, "", State()
-        self._heard: int | None = None  # the last order that `load` told
         self._sent = Sent()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
@@ -120,8 +119,8 @@ class SqlStore:
             done = connection.scalars(self._own(federations, federations.c.rounds)).one()
             state = self._state_after(connection, done) if done else State()
             overrides = orders_in(connection, self.id, done + 1, now)
-            self._heard = last_order(connection, self.id)
-        return replace(state, overrides=overrides)
+            heard = last_order(connection, self.id)
+        return replace(state, overrides=overrides, heard=heard)
 
     def _state_after(self, connection: Connection, done: int) -> State:
         """The state that a round left; of the round read or committed last it is known.
@@ -160,7 +159,7 @@ class SqlStore:
         with writing(self.engine) as connection:
             if not self._take_turn(connection, state, expected_round, digest):
                 return
-            if self._heard is not None and last_order(connection, self.id) > self._heard:
+            if state.heard is not None and last_order(connection, self.id) > state.heard:
                 raise UnheardOrder
             entry = {"kind": "round", "at": now, "report": body.decode(), "state": sha256_of(data)}
             place = self._log(connection, entry | record.plain())

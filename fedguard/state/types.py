@@ -22,7 +22,8 @@ class State:
     `defence` is the own state of the stages of a defence of the kind `rule`, None before its first
     round; a defence of other stages starts anew. `memories` are the scorers', by name; `optimiser`
     is the server optimiser's name and state. All are of a model of `parameters` parameters; with
-    another model they start anew. `overrides` are those that hold in the next round.
+    another model they start anew. `overrides` are those that hold in the next round, `heard` the
+    number of the last order that they follow from, None where no store was asked.
     """
 
     round: int = 0
@@ -33,6 +34,7 @@ class State:
     reputations: Mapping[str, Reputation] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=dict)
     optimiser: tuple[str, Any] | None = None
+    heard: int | None = None
 
     def of_model(self, parameters: int) -> State:
         """The same for a model of this size: what was learnt of another is left behind."""
@@ -41,7 +43,7 @@ class State:
         return replace(self, parameters=parameters, defence=None, memories={}, optimiser=None)
 
     def to_bytes(self) -> bytes:
-        """What is stored: all but the overrides, which have a place of their own."""
+        """What is stored: all but the operator's orders, which have a place of their own."""
         known = {client: each.to_list() for client, each in self.reputations.items()}
         own = [self.round, self.defence, self.rule, self.parameters]
         return pack([*own, dict(self.memories), known, self.optimiser])
@@ -123,7 +125,7 @@ class StateStore(Protocol):
 
         `expected_round` is the number of rounds the caller's `step` started from. Committing the
         same round's same report again does nothing; anything else raises `StaleCommit`. When the
-        operator gave an order since `load`, `UnheardOrder`: load and decide again.
+        operator gave an order that `state` has not heard, `UnheardOrder`: load and decide again.
         """
 
     def newest_model(self) -> Mapping[str, NDArray[Any]] | None:
