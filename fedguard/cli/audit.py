@@ -58,7 +58,7 @@ def verify_log(
         typer.Option(help="A checkpoint kept elsewhere, which the log must still begin with."),
     ] = None,
 ) -> None:
-    """Check every entry, checkpoint, model and manifest, and the tables of rounds and verdicts.
+    """Check every entry, checkpoint, model and manifest of a federation, its rounds and verdicts.
 
     Exit code 1 when anything is not what the log says; each such thing is named. Whoever holds
     both store and key can write another log, so keep a checkpoint elsewhere and pass --witness.
@@ -76,8 +76,9 @@ def verify_log(
         raise typer.Exit(1)
     sizes = sizes_of(opened)
     console.print(
-        f"[green]whole[/]  {sizes['log']} entries, {sizes['rounds']} rounds, signed by "
-        f"{verifier.name}+{verifier.id.hex()}"
+        f"[green]whole[/]  {escape(federation)}: {sizes['log']} entries, {sizes['rounds']} rounds, "
+        f"signed by {verifier.name}+{verifier.id.hex()}",
+        soft_wrap=True,
     )
 
 

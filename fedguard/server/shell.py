@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from fedguard.errors import StaleCommit, UnheardOrder
@@ -42,8 +43,20 @@ def commit_round(
     watch = watch or StopWatch()
     before = watch.total
     while True:
-        with suppress(UnheardOrder):
+        with suppress(UnheardOrder), _uncollected():
             return _committed(store, cohort, policy, seal, begun, watch, before)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage in cycles: a round makes thousands of objects, and none goes round."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _committed(

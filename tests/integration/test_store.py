@@ -103,7 +103,7 @@ def fedguard(*words: str, code: int = 0) -> str:
 
 def test_a_store_that_nobody_touched_is_whole(folder: Path) -> None:
     assert findings(folder) == []
-    assert "whole" in fedguard("audit", "verify", "-s", str(folder))
+    assert "whole  default: " in fedguard("audit", "verify", "-s", str(folder))
 
 
 def test_a_back_up_made_while_rounds_are_committed_is_a_store(folder: Path, tmp_path: Path) -> None:

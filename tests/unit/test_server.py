@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from fedguard import (
 )
 from fedguard.errors import DuplicateUpdate, InvalidParameter, MissingVector, StaleCommit
 from fedguard.server import rehearse
+from fedguard.state import RoundRecord
 from fedguard_strategies.recipes import standard_scorers
 from fedguard_strategies.scorers import behaviour
 
@@ -139,6 +141,25 @@ def test_a_round_is_in_the_store_when_it_is_returned() -> None:
     _, report = commit_round(store, cohort(), POLICY)
     assert store.reports == (report,)
     assert commit_round(store, cohort(), POLICY)[1].round == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_a_round_as_before_it(enabled: bool) -> None:
+    before, store, meanwhile = gc.isenabled(), MemoryStore(), list[bool]()
+
+    def seal(*_: object) -> RoundRecord:
+        meanwhile.append(gc.isenabled())
+        return RoundRecord()
+
+    try:
+        (gc.enable if enabled else gc.disable)()
+        commit_round(store, cohort(), POLICY, seal)
+        assert (meanwhile, gc.isenabled()) == ([False], enabled)
+        with pytest.raises(StaleCommit):
+            commit_round(store, cohort(), POLICY, begun=7)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_accomplices_of_a_very_loud_client_are_still_seen() -> None:
