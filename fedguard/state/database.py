@@ -45,7 +45,7 @@ SQLITE_SETTINGS = (
     "PRAGMA busy_timeout=5000",
     "PRAGMA cache_size=-65536",  # KiB: what a round writes and reads, with room
     "PRAGMA secure_delete=FAST",  # else a state that is dropped is written once more, as zeros
-    "PRAGMA wal_autocheckpoint=4096",  # pages, 64 MB (16 of an older one): or rounds are written twice
+    "PRAGMA wal_autocheckpoint=4096",  # pages, 64 MB (16 of old ones): less writes twice
 )
 
 
