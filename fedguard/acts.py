@@ -12,7 +12,7 @@ from array_api_compat import array_namespace, device
 
 from fedguard.blocks import to_numpy
 from fedguard.errors import FedguardError, NonFiniteUpdate, StageFailed
-from fedguard.probes import Float64
+from fedguard.probes import Float64, only_scales
 from fedguard.types import Array
 
 __all__ = ["Act", "Blockwise", "Linear", "Program"]
@@ -47,14 +47,19 @@ class _Mix:
     own: Float64
 
     def after(self, earlier: _Mix) -> _Mix:
-        return _Mix(self.weights @ earlier.weights, self.weights @ earlier.own + self.own)
+        return _Mix(self._times(earlier.weights), self._times(earlier.own) + self.own)
+
+    def _times(self, rows: Float64) -> Float64:
+        """`weights @ rows`, where rows are only scaled without a product of n by n by n."""
+        if self.factors is None:
+            return self.weights @ rows
+        scaled: Float64 = self.factors[:, None] * rows
+        return scaled
 
     @cached_property
     def factors(self) -> Float64 | None:
         """What every row is multiplied by, where none are mixed, shape (n,)."""
-        own = np.diagonal(self.weights)
-        square = self.weights.shape[0] == self.weights.shape[1]
-        return own if square and np.count_nonzero(self.weights) == np.count_nonzero(own) else None
+        return np.diagonal(self.weights) if only_scales(self.weights) else None
 
     @cached_property
     def used(self) -> list[int]:
@@ -124,6 +129,8 @@ class Program:
     def whole(self, act: Linear, own: range) -> Float64:
         """A stage's weights on all there is: the updates' rows, then every reference, kept."""
         mix, below = self._mix(act, own), len(self.references)
+        if not below:
+            return mix.weights
         kept = np.hstack([np.zeros((below, self.rows)), np.eye(below)])
         return np.vstack([np.hstack([mix.weights, mix.own]), kept])
 

@@ -25,7 +25,7 @@ from fedguard.errors import (
     ShapeMismatch,
     TooFewUpdates,
 )
-from fedguard.probes import Context, Float64, Probe, Statistics, probe
+from fedguard.probes import Context, Float64, Probe, Statistics, only_scales, probe
 from fedguard.types import Array, Cohort, Vector
 
 __all__ = [
@@ -241,7 +241,7 @@ def _plan(
             statistics = _probe(program, blocks, wanted, context)
         act, states[i] = stage.plan(_view(statistics, program.rows, own[i], whose), states[i])
         if isinstance(act, Linear):
-            whose = whose if _only_scales(act.weights, program.rows) else None
+            whose = whose if only_scales(act.weights[:, : program.rows]) else None
             statistics = statistics.through(program.whole(act, own[i])) if statistics else None
         else:
             statistics, whose = None, None
@@ -274,13 +274,6 @@ def _view(
         return Statistics(rows + len(own), {}, whose)
     seen = statistics.take([*range(rows), *(rows + each for each in own)])
     return replace(seen, context=whose)
-
-
-def _only_scales(weights: Float64, rows: int) -> bool:
-    """Whether every row is still its client's own."""
-    return weights.shape[0] == rows and not np.count_nonzero(
-        weights[:, :rows] - np.diag(np.diagonal(weights[:, :rows]))
-    )
 
 
 def transform(

@@ -22,6 +22,7 @@ __all__ = [
     "Statistics",
     "border",
     "gram",
+    "only_scales",
     "probe",
     "squares",
 ]
@@ -84,18 +85,25 @@ class Probe(NamedTuple):
 
     def take(self, value: Float64, rows: Sequence[int] | NDArray[np.intp]) -> Float64:
         """The statistic of some of the rows."""
-        return value[np.ix_(*[np.asarray(rows, np.intp)] * self.row_axes)]
+        kept = np.asarray(rows, np.intp)
+        taken = value.take(kept, axis=0)
+        return taken if self.row_axes == 1 else taken.take(kept, axis=1)
 
     def through(self, value: Float64, weights: Float64) -> Float64:
         """The statistic of the rows `weights @ X`."""
-        own = np.diagonal(weights)
-        if weights.shape[0] == weights.shape[1] and np.count_nonzero(weights) == np.count_nonzero(
-            own
-        ):  # rows are only scaled
+        if only_scales(weights):
+            own = np.diagonal(weights)
             scaled = value * own.reshape(-1, *[1] * (value.ndim - 1))
             return scaled if self.row_axes == 1 else scaled * own[None, :]
         moved = np.tensordot(weights, value, axes=1)
         return moved if self.row_axes == 1 else moved @ weights.T
+
+
+def only_scales(weights: Float64) -> bool:
+    """Whether every one of the rows `weights @ X` is the row of X in its place, times a number."""
+    square = weights.shape[0] == weights.shape[1]
+    own = np.diagonal(weights)
+    return square and bool(np.count_nonzero(weights) == np.count_nonzero(own))
 
 
 def _products(one: Array, other: Array, columns: slice) -> Float64:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["available_cores", "one_blas_thread", "share_out"]
+__all__ = ["available_cores", "beside", "one_blas_thread", "share_out"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -47,6 +47,14 @@ def share_out(function: Callable[[S], T], items: Sequence[S], threads: int) -> l
     if failures:
         raise failures[min(failures)]
     return results
+
+
+def beside(function: Callable[[], T]) -> Callable[[], T]:
+    """Begin `function` in another thread, for what needs no lock of Python's; a call waits for it.
+
+    What it raises, the call raises.
+    """
+    return _helpers().submit(function).result
 
 
 @cache

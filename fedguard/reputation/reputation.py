@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedguard.types import Standing
 
 __all__ = ["Reputation"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reputation:
+class Reputation(NamedTuple):
     """A client's standing and what it rests on; a new key starts on probation.
 
     `good` and `bad` are forgetful counts of rounds, `evidence` maps a family to what was gathered
@@ -28,7 +26,7 @@ class Reputation:
     quarantines: int = 0
     good: float = 0.0
     bad: float = 0.0
-    evidence: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, float] = {}
     own: Standing | None = None
 
     def to_list(self) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -81,15 +80,15 @@ def overruled(state: State) -> dict[str, Reputation]:
     known, now = dict(state.reputations), state.round + 1
     for client, earlier in state.reputations.items():
         if earlier.own and client not in state.overrides:
-            known[client] = replace(earlier, standing=earlier.own, since=now, own=None)
+            known[client] = earlier._replace(standing=earlier.own, since=now, own=None)
     for client, override in state.overrides.items():
         earlier = known.get(client, NEW)
         if override.action is Action.REINSTATE:
-            earlier = replace(earlier, evidence={}, clean=0, own=None)
+            earlier = earlier._replace(evidence={}, clean=0, own=None)
         else:
-            earlier = replace(earlier, own=earlier.own or earlier.standing)
+            earlier = earlier._replace(own=earlier.own or earlier.standing)
         if earlier.standing is not override.standing:
-            earlier = replace(earlier, standing=override.standing, since=now)
+            earlier = earlier._replace(standing=override.standing, since=now)
         known[client] = earlier
     return known
 
@@ -162,10 +161,10 @@ def _all_after(
     rules: ReputationPolicy, known: list[Reputation], shown: Shown, now: int
 ) -> list[Reputation]:
     """Under an order the evidence moves what the client's own standing is, and no more."""
-    own = [replace(each, standing=each.own, own=None) if each.own else each for each in known]
+    own = [each._replace(standing=each.own, own=None) if each.own else each for each in known]
     moved = rules.all_after(own, shown.families, shown.surprises, shown.suspected, now)
     return [
-        replace(after, standing=each.standing, since=each.since, own=after.standing)
+        after._replace(standing=each.standing, since=each.since, own=after.standing)
         if each.own
         else after
         for each, after in zip(known, moved, strict=True)
@@ -174,8 +173,8 @@ def _all_after(
 
 def _as_before(known: Reputation, before: Reputation) -> Reputation:
     """The evidence counts, the standing stays until the operator has decided."""
-    return replace(
-        known, standing=before.standing, since=before.since, quarantines=before.quarantines
+    return known._replace(
+        standing=before.standing, since=before.since, quarantines=before.quarantines
     )
 
 

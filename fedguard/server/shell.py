@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from fedguard.allocator import keep_memory
 from fedguard.errors import StaleCommit, UnheardOrder
 from fedguard.server.policy import Policy
 from fedguard.server.replay import can_be_kept, packed_inputs
@@ -40,6 +41,7 @@ def commit_round(
     trained on is no longer the model. Raises `StaleCommit`. A `watch` that runs already goes on.
     An order that the operator gives meanwhile is heard: the round is decided, and sealed, again.
     """
+    keep_memory()
     watch = watch or StopWatch()
     before = watch.total
     while True:

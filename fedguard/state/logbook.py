@@ -12,7 +12,7 @@ from fedguard.audit import Checkpoint, Frontier, Signer, leaf_hash
 from fedguard.canonical import to_json
 from fedguard.state.tables import checkpoints, federations, log
 
-__all__ = ["Entry", "append", "entries_of", "entry_at", "notes_of", "origin_of", "unpacked"]
+__all__ = ["Entry", "Line", "append", "entries_of", "entry_at", "notes_of", "origin_of", "unpacked"]
 
 CHECKSUM = 4
 
@@ -25,18 +25,29 @@ class Entry(NamedTuple):
     data: bytes
 
 
+class Line(NamedTuple):
+    """An entry as it will be stored: its hash, and its bytes, packed."""
+
+    leaf: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> Line:
+        """The line of an entry in plain data."""
+        data = to_json(entry)
+        return cls(leaf_hash(data), _packed(data))
+
+
 def append(
-    connection: Connection, federation: int, name: str, signer: Signer, entry: dict[str, Any]
+    connection: Connection, federation: int, name: str, signer: Signer, line: Line
 ) -> int:
-    """Add an entry and the checkpoint that covers it; its place. The caller holds the row lock."""
+    """Add a line and the checkpoint that covers it; its place. The caller holds the row lock."""
     row = connection.execute(select(federations).where(federations.c.id == federation)).one()
-    data = to_json(entry)
-    leaf = leaf_hash(data)
     before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))
-    after = before.plus(leaf)
+    after = before.plus(line.leaf)
     note = signer.signed(Checkpoint(origin_of(name), after.size, after.root))
-    line = {"place": before.size, "leaf": leaf, "entry": _packed(data)}
-    connection.execute(insert(log).values(federation=federation, **line))
+    own = {"place": before.size, "leaf": line.leaf, "entry": line.packed}
+    connection.execute(insert(log).values(federation=federation, **own))
     connection.execute(
         insert(checkpoints).values(federation=federation, size=after.size, note=note)
     )

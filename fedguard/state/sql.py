@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from fedguard.audit import Signer
+from fedguard.blocks.threads import beside
 from fedguard.errors import (
     CorruptBlob,
     InvalidParameter,
@@ -27,7 +28,7 @@ from fedguard.reputation.overrides import followed
 from fedguard.state import progress, tables
 from fedguard.state.blobs import Blobs, sha256_of
 from fedguard.state.database import execute_many, reading, writing
-from fedguard.state.logbook import append
+from fedguard.state.logbook import Line, append
 from fedguard.state.measured import write_heartbeat, write_measurements
 from fedguard.state.models import read_model, write_model
 from fedguard.state.orders import last_order, links_in, orders_in
@@ -40,6 +41,7 @@ __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
 federations, clients, rounds = tables.federations, tables.clients, tables.rounds
 INPUTS = ".inputs"
+VERDICTS = ("federation", "round", "client", *VERDICT)
 SEEN = ("last_round", *CLIENT)
 """Of a client, the columns that a round changes."""
 
@@ -156,16 +158,18 @@ class SqlStore:
     ) -> None:
         now, body, data = self._clock(), report.to_bytes(), state.to_bytes()
         digest = sha256_of(body)
+        told = {"kind": "round", "at": now, "report": body.decode(), **record.plain()}
+        line = beside(lambda: Line.of(told | {"state": sha256_of(data)}))
         with writing(self.engine) as connection:
             if not self._take_turn(connection, state, expected_round, digest):
                 return
             if state.heard is not None and last_order(connection, self.id) > state.heard:
                 raise UnheardOrder
-            entry = {"kind": "round", "at": now, "report": body.decode(), "state": sha256_of(data)}
-            place = self._log(connection, entry | record.plain())
-            self._write_round(connection, report, record, digest, place, now)
             ids = self._write_clients(connection, report, state.reputations)
-            self._write_verdicts(connection, report, record, ids)
+            rows = self._verdict_rows(report, record, ids)
+            place = self._log(connection, line())
+            self._write_round(connection, report, record, digest, place, now)
+            execute_many(connection, JUDGED, VERDICTS, rows)
             self._write_events(connection, events_of(report), now)
             own = {"federation": self.id, "round": report.round, "data": data}
             connection.execute(insert(tables.states).values(own))
@@ -198,7 +202,7 @@ class SqlStore:
             if override.action is Action.LINK:  # refused if it would lead in a circle
                 followed(links_in(connection, self.id) | {override.client: str(override.same_as)})
             plain = asdict(override.begun(done))
-            self._log(connection, {"kind": "override", "at": now} | plain)
+            self._log(connection, Line.of({"kind": "override", "at": now} | plain))
             row = {"federation": self.id, "created_at": now} | plain
             connection.execute(insert(tables.overrides).values(row))
             by = f" by {override.author}" if override.author else ""
@@ -273,10 +277,10 @@ class SqlStore:
             return False
         raise StaleCommit(expected_round, done)
 
-    def _log(self, connection: Connection, entry: dict[str, Any]) -> int:
+    def _log(self, connection: Connection, line: Line) -> int:
         if not self.signer:
             raise MissingKey("", "the store was opened for reading")
-        return append(connection, self.id, self.name, self.signer, entry)
+        return append(connection, self.id, self.name, self.signer, line)
 
     def _write_round(
         self,
@@ -320,19 +324,14 @@ class SqlStore:
         query = self._own(clients, clients.c.name, clients.c.id)
         return dict(connection.execute(query).all())
 
-    def _write_verdicts(
-        self,
-        connection: Connection,
-        report: RoundReport,
-        record: RoundRecord,
-        ids: Mapping[str, int],
-    ) -> None:
-        rows = [
+    def _verdict_rows(
+        self, report: RoundReport, record: RoundRecord, ids: Mapping[str, int]
+    ) -> list[tuple[Any, ...]]:
+        """The columns `VERDICTS` of a round."""
+        return [
             (self.id, report.round, ids[verdict.client], *verdict_row(verdict, record))
             for verdict in report.verdicts
         ]
-        names = ("federation", "round", "client", *VERDICT)
-        execute_many(connection, JUDGED, names, rows)
 
     def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
         rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]

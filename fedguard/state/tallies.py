@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -28,21 +28,16 @@ def tally_of(report: RoundReport) -> dict[str, Any]:
     >>> told["refused"], told["scores"]["direction"]
     ({'replayed': 1}, {'counts': [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 'sum': 99.7, 'worst': 'b'})
     """
-    found: defaultdict[str, tuple[list[str], list[float]]] = defaultdict(lambda: ([], []))
-    for verdict in report.verdicts:
-        for family, score in verdict.scores.items():
-            who, own = found[family]
-            who.append(verdict.client)
-            own.append(score)
     scores = {}
-    for family, (clients, own) in sorted(found.items()):
-        values = np.clip(own, 0.0, None)
+    for family in sorted(set().union(*(verdict.scores for verdict in report.verdicts))):
+        scored = [verdict for verdict in report.verdicts if family in verdict.scores]
+        values = np.clip([verdict.scores[family] for verdict in scored], 0.0, None)
         places = np.searchsorted(SCORE_BOUNDS, values)
         counts = np.bincount(places, minlength=len(SCORE_BOUNDS) + 1).tolist()
         scores[family] = {
             "counts": counts,
             "sum": round(float(values.sum()), 4),
-            "worst": clients[int(values.argmax())],
+            "worst": scored[int(values.argmax())].client,
         }
     refused = Counter(verdict.reason for verdict in report.refused)
     return {"refused": dict(sorted(refused.items())), "scores": scores}

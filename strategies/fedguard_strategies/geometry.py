@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedguard.probes import Float64
+from fedguard.scoring import Rows
 
 __all__ = [
     "centred",
     "clip_factors",
+    "counted",
     "cosines",
     "distances_to",
     "least",
@@ -35,6 +37,11 @@ def clip_factors(lengths: Float64, longest: float) -> Float64:
     """What scales rows longer than `longest` down to it, and 1 for the others, shape (n,)."""
     factors = np.ones_like(lengths)
     return np.divide(longest, lengths, out=factors, where=lengths > longest)
+
+
+def counted(gram: Float64, among: Rows) -> Float64:
+    """G of the rows `among` alone."""
+    return gram if among.all() else gram.compress(among, axis=0).compress(among, axis=1)
 
 
 def cosines(gram: Float64) -> Float64:

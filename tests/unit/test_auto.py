@@ -53,7 +53,7 @@ def test_it_is_as_strong_as_there_is_doubt(
 def test_who_was_put_away_before_stays_in_doubt() -> None:
     """Else several come back, train honestly until trusted, and strike at half of f together."""
     state = state_of({})
-    back = {f"c{i:02d}": replace(state.reputations[f"c{i:02d}"], quarantines=1) for i in range(4)}
+    back = {f"c{i:02d}": state.reputations[f"c{i:02d}"]._replace(quarantines=1) for i in range(4)}
     known = replace(state, reputations={**state.reputations, **back})
     _, report, _ = step(known, cohort(2), auto(4))
     assert report.defence == "chain(arc(f=4), caf(f=4))"

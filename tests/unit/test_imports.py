@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "fedguard.copies",
         "fedguard.defence",
         "fedguard.draws",
+        "fedguard.halves",
         "fedguard.optimisers",
         "fedguard.probes",
         "fedguard.products",
@@ -39,6 +40,7 @@ LAYERS: list[set[str]] = [
     {
         "fedguard.types",
         "fedguard.errors",
+        "fedguard.allocator",
         "fedguard.canonical",
         "fedguard.files",
         "fedguard.identity",

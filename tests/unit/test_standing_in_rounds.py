@@ -180,7 +180,7 @@ def test_of_copies_one_counts_and_the_best_reputed_is_the_original() -> None:
     values = rows(9)
     values[[1, 4]] = values[7]
     known = dict(state.reputations)
-    known["c07"] = replace(known["c07"], good=100.0)
+    known["c07"] = known["c07"]._replace(good=100.0)
     _, report, _ = step(replace(state, reputations=known), cohort(values), POLICY)
     refused = {each.client: each.reason for each in report.refused}
     assert refused == {"c01": "copy", "c04": "copy"}
@@ -447,5 +447,5 @@ def test_a_servers_vector_that_is_not_finite_holds_the_round() -> None:
 def test_who_comes_back_counts_little_at_first() -> None:
     rules_of = ReputationPolicy(f=F)
     back = Reputation(Standing.PROBATION, participations=40, quarantines=1)
-    weights = [rules_of.weight(replace(back, clean=clean)) for clean in (0, 6, 12, 30)]
+    weights = [rules_of.weight(back._replace(clean=clean)) for clean in (0, 6, 12, 30)]
     assert weights == [0.5 / 144, 0.125, 0.5, 0.5]

@@ -9,7 +9,7 @@ import numpy as np
 from fedguard.probes import Float64, Statistics, gram
 from fedguard.scoring import Rows, Scorer
 from fedguard_strategies.geometric_median import ROUGH, weiszfeld
-from fedguard_strategies.geometry import distances_to
+from fedguard_strategies.geometry import counted, distances_to
 
 __all__ = ["extent"]
 
@@ -30,8 +30,8 @@ def extent() -> Scorer:
         if not among.any():
             return np.zeros(rows.n)
         weights = np.zeros(rows.n)
-        counted = rows.gram if among.all() else rows.gram[np.ix_(among, among)]
-        weights[among] = weiszfeld(counted, tolerance=ROUGH / len(counted))
+        gram = counted(rows.gram, among)
+        weights[among] = weiszfeld(gram, tolerance=ROUGH / len(gram))
         away = distances_to(rows.gram, weights)
         usual = float(np.median(away[among]) or away.max())
         return away / (usual or 1.0)

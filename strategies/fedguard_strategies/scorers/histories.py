@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedguard.blocks.threads import available_cores, share_out
+from fedguard.halves import narrowed, widened
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
 from fedguard_strategies.geometric_median import ROUGH, weiszfeld
-from fedguard_strategies.geometry import cosines, parts
+from fedguard_strategies.geometry import cosines, counted, parts
 from fedguard_strategies.scorers.roster import Roster
 
 __all__ = ["Recalled", "histories", "noise_of", "unit"]
@@ -71,20 +72,20 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         sketches = rows.values[sketched]
         stored, known = past.of(rows.whose("histories").clients)
         keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
-        units, before, joined = np.empty((3, rows.n, size), np.float32)
+        before, (units, joined) = widened(stored), np.empty((2, rows.n, size), np.float32)
         for some in parts(rows.n, size):
-            units[some], before[some] = unit(sketches[some]), stored[some]
+            units[some] = unit(sketches[some])
             np.multiply(keep[some], before[some], out=joined[some])
             joined[some] += (np.float32(1.0) - keep[some]) * units[some]
         gram = _products(joined)
         angles, weights = cosines(gram), np.zeros(rows.n)
         if among.any():
-            counted = angles if among.all() else angles[np.ix_(among, among)]
-            weights[among] = weiszfeld(counted, tolerance=ROUGH / len(counted))
+            whose = counted(angles, among)
+            weights[among] = weiszfeld(whose, tolerance=ROUGH / len(whose))
         return Recalled(units, before, known, joined, gram, angles, weights)
 
     def learn(past: Roster, rows: Statistics, recalled: Recalled) -> Roster:
-        return past.after(rows.whose("histories").clients, recalled.joined.astype(np.float16))
+        return past.after(rows.whose("histories").clients, narrowed(recalled.joined))
 
     return Memory(f"histories(size={size}, seed={seed})", init, recall, learn, (sketched,))
 

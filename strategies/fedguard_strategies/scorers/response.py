@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedguard.halves import narrowed, widened
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows, Scorer
 from fedguard.sketches import sketch, sketched
@@ -90,14 +91,15 @@ def _responses(size: int, seed: int) -> Memory:
         model, there = None, np.searchsorted(past.rounds, facts[:, 2])
         if "model" in context.vectors:
             model = _halved(sketched(context.vector("model"), size, seed)[None])[0]
-        units, (lengths, gone, turned) = np.empty((rows.n, half)), np.empty((3, rows.n))
+            ways = model - past.models
+            gone = np.linalg.norm(ways, axis=1)[there] if known.any() else np.zeros(rows.n)
+        units, (lengths, turned) = np.empty((rows.n, half)), np.empty((2, rows.n))
         for some in parts(rows.n, size):
             now = _halved(sketches[some])
             lengths[some] = np.linalg.norm(now, axis=1)
             units[some] = now / np.where(lengths[some] > 0, lengths[some], 1.0)[:, None]
             if model is not None and known.any():
-                before, way = stored[some] * facts[some, :1], model - past.models[there[some]]
-                gone[some] = np.linalg.norm(way, axis=1)
+                before, way = widened(stored[some]) * facts[some, :1], ways[there[some]]
                 turned[some] = _cosines(now - before, way - facts[some, 1:2] * before)
         averages, variances = facts[:, 3], facts[:, 4]
         shares = among / max(int(among.sum()), 1)
@@ -115,7 +117,7 @@ def _responses(size: int, seed: int) -> Memory:
         clients, now = rows.whose("response").clients, past.facts.round + 1
         when = np.full(len(clients), float(now))
         told = [seen.lengths, seen.shares, when, seen.averages, seen.variances]
-        updates = past.updates.after(clients, seen.units.astype(np.float16))
+        updates = past.updates.after(clients, narrowed(seen.units))
         facts = past.facts.after(clients, np.stack(told, axis=1))
         rounds, models = [*past.rounds, now], [*past.models, seen.model.astype(np.float32)]
         kept = np.isin(rounds, facts.values[:, 2].astype(np.int64))
