@@ -38,9 +38,7 @@ class Line(NamedTuple):
         return cls(leaf_hash(data), _packed(data))
 
 
-def append(
-    connection: Connection, federation: int, name: str, signer: Signer, line: Line
-) -> int:
+def append(connection: Connection, federation: int, name: str, signer: Signer, line: Line) -> int:
     """Add a line and the checkpoint that covers it; its place. The caller holds the row lock."""
     row = connection.execute(select(federations).where(federations.c.id == federation)).one()
     before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))

@@ -95,7 +95,7 @@ class SqlStore:
         self.engine, self.blobs, self.signer, self.name = engine, blobs, signer, federation
         self.retention, self._clock = retention, clock
         self._last: tuple[int, str, State] = 0, "", State()
-        self._sent = Sent()
+        self._sent, self._known = Sent(), dict[str, int]()
         with writing(engine) if signer else reading(engine) as connection:
             self.id = _federation(connection, federation, clock() if signer else None)
 
@@ -174,7 +174,7 @@ class SqlStore:
             own = {"federation": self.id, "round": report.round, "data": data}
             connection.execute(insert(tables.states).values(own))
             dropped = self._prune(connection, report.round)
-        self._last = report.round, digest, state
+        self._last, self._known = (report.round, digest, state), ids
         for name in dropped:
             self.blobs.drop(name)
 
@@ -306,10 +306,10 @@ class SqlStore:
         self, connection: Connection, report: RoundReport, reputations: Mapping[str, Reputation]
     ) -> dict[str, int]:
         """Bring the clients of a round up to date; their ids by name."""
-        known = self._ids(connection)
         names = dict.fromkeys(
             [*(each.client for each in report.verdicts), *(each.client for each in report.changes)]
         )
+        known = self._known if names.keys() <= self._known.keys() else self._ids(connection)
         fresh = Reputation() if reputations else UNJUDGED
         rows = {name: (report.round, *client_row(reputations.get(name, fresh))) for name in names}
         old = [(*row, known[name]) for name, row in rows.items() if name in known]

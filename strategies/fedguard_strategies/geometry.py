@@ -46,14 +46,10 @@ def counted(gram: Float64, among: Rows) -> Float64:
 
 def cosines(gram: Float64) -> Float64:
     """Cosine of the angle between every two rows, shape (n, n); 0 where a row is zero."""
+    from fedguard_strategies.pairs import angles
+
     lengths = norms(gram)
-    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    angles = np.empty_like(gram)
-    for some in parts(*gram.shape):
-        own = np.multiply(gram[some], scale[some, None], out=angles[some])
-        own *= scale
-        np.clip(own, -1.0, 1.0, out=own)
-    return angles
+    return angles(gram, np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0))
 
 
 def least(values: Float64, count: int) -> NDArray[np.intp]:
@@ -74,13 +70,9 @@ def parts(rows: int, columns: int) -> list[slice]:
 
 def squared_distances(gram: Float64, rows: slice = ALL) -> Float64:
     """Squared distances of `rows` to every row; rounding below zero is clipped."""
-    squares, own = np.diagonal(gram), gram[rows]
-    distances = squares[rows, None] + squares[None, :]
-    distances -= 2.0 * own
-    np.maximum(distances, 0.0, out=distances)
-    each = np.arange(len(own))
-    distances[each, each + (rows.start or 0)] = 0.0
-    return distances
+    from fedguard_strategies.pairs import apart
+
+    return apart(gram, rows)
 
 
 def distances_to(gram: Float64, weights: Float64) -> Float64:

@@ -27,7 +27,7 @@ def cohort(seed: int, wild: tuple[int, ...] = ()) -> Cohort:
 
 def state_of(standings: dict[str, Standing]) -> State:
     trusted = {f"c{i:02d}": Reputation(Standing.TRUSTED, participations=9) for i in range(N)}
-    given = {name: replace(trusted[name], standing=each) for name, each in standings.items()}
+    given = {name: trusted[name]._replace(standing=each) for name, each in standings.items()}
     return State(reputations=trusted | given)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedguard.blocks.threads import available_cores, share_out
-from fedguard.halves import narrowed, widened
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows
 from fedguard.sketches import sketch
@@ -69,6 +68,8 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         return Roster.empty(np.zeros((0, size), np.float16))  # finer than a sketch is
 
     def recall(past: Roster, rows: Statistics, among: Rows) -> Recalled:
+        from fedguard.halves import widened
+
         sketches = rows.values[sketched]
         stored, known = past.of(rows.whose("histories").clients)
         keep = np.where(known, np.float32(KEEP), np.float32(0.0))[:, None]
@@ -85,6 +86,8 @@ def histories(size: int = 1024, seed: int = 0) -> Memory:
         return Recalled(units, before, known, joined, gram, angles, weights)
 
     def learn(past: Roster, rows: Statistics, recalled: Recalled) -> Roster:
+        from fedguard.halves import narrowed
+
         return past.after(rows.whose("histories").clients, narrowed(recalled.joined))
 
     return Memory(f"histories(size={size}, seed={seed})", init, recall, learn, (sketched,))

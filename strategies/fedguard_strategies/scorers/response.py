@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedguard.halves import narrowed, widened
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Memory, Rows, Scorer
 from fedguard.sketches import sketch, sketched
@@ -85,6 +84,8 @@ def _responses(size: int, seed: int) -> Memory:
         return Past(Roster.empty(updates), Roster.empty(facts), *none)
 
     def recall(past: Past, rows: Statistics, among: Rows) -> Recalled:
+        from fedguard.halves import widened
+
         context, sketches = rows.whose("response"), rows.values[probe]
         facts, known = past.facts.of(context.clients)
         stored, _ = past.updates.of(context.clients)
@@ -112,6 +113,8 @@ def _responses(size: int, seed: int) -> Memory:
         return Recalled(averages, variances, units, lengths, shares, model)
 
     def learn(past: Past, rows: Statistics, seen: Recalled) -> Past:
+        from fedguard.halves import narrowed
+
         if seen.model is None:
             return past
         clients, now = rows.whose("response").clients, past.facts.round + 1

@@ -6,7 +6,6 @@ import numpy as np
 
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
-from fedguard_strategies.geometry import parts
 from fedguard_strategies.scorers.histories import Recalled, histories, noise_of
 
 __all__ = ["sybil"]
@@ -31,7 +30,7 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
             return np.zeros(rows.n)
         weights = among / max(among.sum(), 1)
         towards = seen.gram @ weights
-        closest = _closest(seen.gram, towards - weights @ towards, towards)
+        closest = _likeness(seen.gram, towards - weights @ towards, towards)
         closeness = -np.log(np.maximum(1.0 - closest, CLOSEST))
         return robust_z(closeness, among, 2 * noise_of(size))
 
@@ -39,18 +38,12 @@ def sybil(size: int = 1024, seed: int = 0) -> Scorer:
     return Scorer(name, "sybil", score, (2.6, 6.7, 10.2), memory.probes, memory)
 
 
-def _closest(gram: Float64, own: Float64, other: Float64) -> Float64:
+def _likeness(gram: Float64, own: Float64, other: Float64) -> Float64:
     """The largest cosine of every row with another, of rows with the Gram matrix
     gram - own[:, None] - other[None, :].
     """
+    from fedguard_strategies.pairs import closest
+
     lengths = np.sqrt(np.clip(np.diagonal(gram) - own - other, 0.0, None))
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    closest = np.empty(len(gram))
-    for some in parts(*gram.shape):
-        alike = gram[some] - own[some, None]
-        alike -= other
-        alike *= scale[some, None]
-        alike *= scale
-        np.fill_diagonal(alike[:, some.start :], -1.0)
-        closest[some] = alike.max(axis=1)
-    return np.clip(closest, -1.0, 1.0)
+    return np.minimum(closest(gram, own, other, scale), 1.0)
