@@ -77,10 +77,11 @@ def _add_squares(values: Any, stride: int, columns: int, sums: Any) -> None:
 
 
 @compiled
-def _add_folded(values: Any, stride: int, drawn: Any, first: int, sums: Any) -> None:
+def _fold(values: Any, stride: int, drawn: Any, first: int, sums: Any) -> None:
     size = sums.shape[1]
     for row in range(len(sums)):
         into, at, start = sums[row], first, 0
+        into[:] = 0.0
         while start < len(drawn):
             width = min(size - at, len(drawn) - start)
             own = values[row * stride + start : row * stride + start + width]
@@ -107,9 +108,10 @@ def products(block: Array) -> Array:
 
 def folded(block: Array, drawn: NDArray[np.int8], first: int, size: int) -> NDArray[np.float64]:
     """Every row times signs, added up in `size` buckets from bucket `first` on; (n, size)."""
-    sums = np.zeros((len(block), size))
-    if block.size:
-        _add_folded(*flat(block), drawn, first, sums)
+    if not block.size:
+        return np.zeros((len(block), size))
+    sums = np.empty((len(block), size))
+    _fold(*flat(block), drawn, first, sums)
     return sums
 
 

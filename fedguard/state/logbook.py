@@ -38,8 +38,8 @@ class Line(NamedTuple):
         return cls(leaf_hash(data), _packed(data))
 
 
-def append(connection: Connection, federation: int, name: str, signer: Signer, line: Line) -> int:
-    """Add a line and the checkpoint that covers it; its place. The caller holds the row lock."""
+def append(connection: Connection, federation: int, name: str, signer: Signer, line: Line) -> None:
+    """Add a line, and the checkpoint that covers it. The caller holds the row lock."""
     row = connection.execute(select(federations).where(federations.c.id == federation)).one()
     before = Frontier(row.log_size, tuple(map(bytes.fromhex, row.log_frontier)))
     after = before.plus(line.leaf)
@@ -55,7 +55,6 @@ def append(connection: Connection, federation: int, name: str, signer: Signer, l
         .where(federations.c.id == federation)
         .values(log_size=after.size, log_frontier=frontier)
     )
-    return before.size
 
 
 def origin_of(name: str) -> str:

@@ -41,7 +41,6 @@ __all__ = ["AS_USUAL", "Retention", "SqlStore"]
 
 federations, clients, rounds = tables.federations, tables.clients, tables.rounds
 INPUTS = ".inputs"
-VERDICTS = ("federation", "round", "client", *VERDICT)
 SEEN = ("last_round", *CLIENT)
 """Of a client, the columns that a round changes."""
 
@@ -166,10 +165,9 @@ class SqlStore:
             if state.heard is not None and last_order(connection, self.id) > state.heard:
                 raise UnheardOrder
             ids = self._write_clients(connection, report, state.reputations)
-            rows = self._verdict_rows(report, record, ids)
-            place = self._log(connection, line())
-            self._write_round(connection, report, record, digest, place, now)
-            execute_many(connection, JUDGED, VERDICTS, rows)
+            self._write_round(connection, report, record, digest, now)
+            self._write_verdicts(connection, report, record, ids)
+            self._log(connection, line())
             self._write_events(connection, events_of(report), now)
             own = {"federation": self.id, "round": report.round, "data": data}
             connection.execute(insert(tables.states).values(own))
@@ -277,10 +275,10 @@ class SqlStore:
             return False
         raise StaleCommit(expected_round, done)
 
-    def _log(self, connection: Connection, line: Line) -> int:
+    def _log(self, connection: Connection, line: Line) -> None:
         if not self.signer:
             raise MissingKey("", "the store was opened for reading")
-        return append(connection, self.id, self.name, self.signer, line)
+        append(connection, self.id, self.name, self.signer, line)
 
     def _write_round(
         self,
@@ -288,14 +286,13 @@ class SqlStore:
         report: RoundReport,
         record: RoundRecord,
         digest: str,
-        place: int,
         now: float,
     ) -> None:
         connection.execute(
             insert(rounds).values(
                 federation=self.id,
                 committed_at=now,
-                entry=place,
+                entry=self._own(federations, federations.c.log_size).scalar_subquery(),
                 report=digest,
                 sent=beginnings(receipt.sha256 for receipt in record.receipts.values()),
                 **round_row(report, record),
@@ -324,14 +321,18 @@ class SqlStore:
         query = self._own(clients, clients.c.name, clients.c.id)
         return dict(connection.execute(query).all())
 
-    def _verdict_rows(
-        self, report: RoundReport, record: RoundRecord, ids: Mapping[str, int]
-    ) -> list[tuple[Any, ...]]:
-        """The columns `VERDICTS` of a round."""
-        return [
+    def _write_verdicts(
+        self,
+        connection: Connection,
+        report: RoundReport,
+        record: RoundRecord,
+        ids: Mapping[str, int],
+    ) -> None:
+        rows = [
             (self.id, report.round, ids[verdict.client], *verdict_row(verdict, record))
             for verdict in report.verdicts
         ]
+        execute_many(connection, JUDGED, ("federation", "round", "client", *VERDICT), rows)
 
     def _write_events(self, connection: Connection, found: list[Event], now: float) -> None:
         rows = [{"federation": self.id, "at": now} | each._asdict() for each in found]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fedguard.blocks.threads import available_cores, share_out
 from fedguard.probes import Float64, Statistics
 from fedguard.scoring import Rows, Scorer, robust_z
 from fedguard_strategies.geometry import parts
@@ -28,9 +31,12 @@ def temporal(size: int = 1024, seed: int = 0) -> Scorer:
         if not counted.any():
             return np.zeros(rows.n)
         now, then = seen.residuals(seen.units), seen.residuals(seen.before)
-        some = parts(rows.n, size)
-        kept = [np.einsum("ij,ij->i", now(each), then(each)) for each in some]
-        changed = -np.concatenate(kept).astype(np.float64)
+
+        def kept(some: slice) -> Any:
+            return np.einsum("ij,ij->i", now(some), then(some))
+
+        every = share_out(kept, parts(rows.n, size), available_cores())
+        changed = -np.concatenate(every).astype(np.float64)
         return np.where(seen.known, robust_z(changed, counted, noise_of(size)), 0.0)
 
     name = f"temporal(size={size}, seed={seed})"
