@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedguard.compiled import compiled
 
-__all__ = ["narrowed", "widened"]
+__all__ = ["narrowed", "widen_rows", "widened"]
 
 SIGN, MAGNITUDE = np.uint32(0x8000), np.uint32(0x7FFF)
 SMALLEST, WILD = np.uint32(0x0400), np.uint32(0x7C00)
@@ -84,7 +85,12 @@ def narrowed(values: NDArray[Any]) -> NDArray[np.float16]:
 
 def widened(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Float16 values as float32, which holds every one of them."""
-    plain = np.ascontiguousarray(halves)
-    wide = np.empty(plain.shape, np.float32)
-    _widen(plain.reshape(-1).view(np.uint16), wide.reshape(-1).view(np.uint32))
+    wide = np.empty(halves.shape, np.float32)
+    widen_rows([np.ascontiguousarray(halves).reshape(-1)], wide.reshape(1, -1))
     return wide
+
+
+def widen_rows(rows: Iterable[NDArray[np.float16]], into: NDArray[np.float32]) -> None:
+    """Write rows of float16 values into those of `into`, as long as they are."""
+    for row, wide in zip(rows, into.view(np.uint32), strict=True):
+        _widen(row.view(np.uint16), wide)

@@ -14,6 +14,7 @@ from fedguard.types import Array, Vector
 
 __all__ = ["to_numpy", "widen", "worked_dtype"]
 
+HALF = np.dtype(np.float16)
 FLOATS = ("float16", "float32", "float64")
 
 
@@ -39,7 +40,13 @@ def worked_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
 
 def widen(rows: Sequence[Vector], into: Array) -> None:
     """Write equally long rows into `into`, float32 or float64, shape (rows, columns), compact."""
-    if not any(map(_is_bfloat16, {row.dtype for row in rows})):
+    dtypes = {row.dtype for row in rows}
+    if dtypes == {HALF} and into.dtype == np.float32:
+        from fedguard.halves import widen_rows
+
+        widen_rows(rows, into)
+        return
+    if not any(map(_is_bfloat16, dtypes)):
         np.concatenate(rows, out=into.reshape(-1))
         return
     for row, wide in zip(rows, into, strict=True):

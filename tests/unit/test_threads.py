@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from fedguard.blocks.threads import one_blas_thread, share_out
+from fedguard.blocks.threads import beside, one_blas_thread, share_out
 
 
 def blas_threads() -> set[int]:
@@ -31,6 +31,24 @@ def test_results_are_in_order_and_threads_share_the_work() -> None:
     assert len(seen) == 2
     assert share_out(work, [], 2) == []
     assert share_out(lambda item: -item, range(3), 1) == [0, -1, -2]
+
+
+def test_what_runs_beside_is_another_threads() -> None:
+    ready = threading.Event()
+
+    def work() -> int:
+        assert ready.wait(timeout=10)  # whoever asked goes on
+        return threading.get_ident()
+
+    result = beside(work)
+    ready.set()
+    assert result() != threading.get_ident()
+
+    def fail() -> None:
+        raise ValueError("of no use")
+
+    with pytest.raises(ValueError, match="of no use"):
+        beside(fail)()
 
 
 def test_the_first_failure_ends_it() -> None:
